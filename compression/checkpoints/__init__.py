@@ -1,0 +1,1 @@
+"""Checkpoints in Hugging Face form, judged without building anything of them."""

@@ -1,0 +1,1 @@
+"""Datasets: read by strict rules, summarised, encoded and cut into batches."""

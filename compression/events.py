@@ -1,0 +1,127 @@
+"""What a compression process says on its standard output: one JSON object a line."""
+
+import sys
+from enum import StrEnum
+from typing import Annotated, Literal, TextIO
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from compression.errors import ReasonClass
+
+
+class Phase(StrEnum):
+    """Where a job is. `fetch` and `publish` are the worker's, the others the engine's."""
+
+    FETCH = "fetch"
+    LOAD = "load"
+    BASELINE = "baseline"
+    COMPRESS = "compress"
+    EVALUATE = "evaluate"
+    BENCHMARK = "benchmark"
+    EXPORT = "export"
+    PUBLISH = "publish"
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReadyEvent(_Event):
+    """The process has imported everything and waits for its spec."""
+
+    type: Literal["ready"] = "ready"
+
+
+class PhaseEvent(_Event):
+    type: Literal["phase"] = "phase"
+    phase: Phase
+
+
+class ProgressEvent(_Event):
+    """Training steps done so far over those of the whole recipe."""
+
+    type: Literal["progress"] = "progress"
+    step: int
+    total: int
+    eta_seconds: float | None = None
+
+    @property
+    def fraction(self) -> float:
+        return self.step / self.total if self.total else 0.0
+
+
+class MetricEvent(_Event):
+    """Values measured at one training step, e.g. `loss`, `replacing_rate`, `eval.accuracy`."""
+
+    type: Literal["metric"] = "metric"
+    step: int
+    values: dict[str, float]
+
+
+class WarningEvent(_Event):
+    type: Literal["warning"] = "warning"
+    code: str
+    message: str
+
+
+class CheckpointEvent(_Event):
+    """A checkpoint that is whole and on disk."""
+
+    type: Literal["checkpoint"] = "checkpoint"
+    name: str
+    file: str
+    sha256: str
+    bytes: int
+
+
+class ResultEvent(_Event):
+    """The artifacts are written; the process is about to exit with 0."""
+
+    type: Literal["result"] = "result"
+    verdict: Literal["met", "not_met"]
+    metric: str
+    before: float
+    after: float
+    retention: float | None
+
+
+class FailedEvent(_Event):
+    type: Literal["failed"] = "failed"
+    code: str
+    reason_class: ReasonClass
+    message: str
+
+
+Event = Annotated[
+    ReadyEvent
+    | PhaseEvent
+    | ProgressEvent
+    | MetricEvent
+    | WarningEvent
+    | CheckpointEvent
+    | ResultEvent
+    | FailedEvent,
+    Field(discriminator="type"),
+]
+
+_adapter: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def parse_event(line: bytes | str) -> Event:
+    """Read one line of a compression process.
+
+    Raises:
+        pydantic.ValidationError: the line is not an event.
+    """
+    return _adapter.validate_json(line)
+
+
+class EventWriter:
+    """Writes events as JSON lines and flushes each, since a reader waits for it."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stdout
+
+    def __call__(self, event: _Event) -> None:
+        self._stream.write(event.model_dump_json() + "\n")
+        self._stream.flush()

@@ -1,0 +1,1 @@
+"""One folder per compression method: its settings, its code and its card."""

@@ -1,0 +1,15 @@
+"""The one list of methods. Request schema, catalogue, command line and dispatch are all derived from it."""
+
+from typing import Annotated, get_args
+
+from pydantic import Field
+
+from compression.methods.layer_drop.params import LayerDropParams
+from compression.methods.theseus.params import TheseusParams
+
+StepParams = TheseusParams | LayerDropParams
+Step = Annotated[StepParams, Field(discriminator="method")]
+
+METHODS: dict[str, type[StepParams]] = {
+    params.model_fields["method"].default: params for params in get_args(StepParams)
+}

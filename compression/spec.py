@@ -1,0 +1,121 @@
+"""What a job asks of the engine (`Plan`), and what one run of it is given (`RunSpec`)."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from compression.checkpoints.facts import ModelFacts
+from compression.data.summary import DatasetSummary
+from compression.errors import InputError, Problem
+from compression.methods.shape import ModelShape
+from compression.registry import Step
+from compression.settings import Settings
+from compression.tasks.resolution import MetricName, Task, TaskRequest, resolve_metric, resolve_task
+
+
+class LatencyRequest(Settings):
+    """How latency is measured: both models in turn, in one process, on rows of the evaluation split."""
+
+    batch_sizes: Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=1, max_length=8)] = [
+        1,
+        32,
+    ]
+    threads: Annotated[int, Field(ge=1, le=256)] = 1
+
+
+class Evaluation(Settings):
+    metric: MetricName | None = None
+    """What retention is about: by default accuracy, for regression the Pearson correlation."""
+    split: Literal["validation", "test"] = "validation"
+    latency: LatencyRequest = LatencyRequest()
+
+
+class Constraints(Settings):
+    """What the result should keep to. A miss does not fail a job: its verdict is `not_met`."""
+
+    min_retention: Annotated[float, Field(gt=0, le=2)] | None = None
+    """Metric after over metric before."""
+    max_size_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Bytes after over bytes before."""
+    min_speedup: Annotated[float, Field(gt=0)] | None = None
+    """Latency before over after, at the first batch size."""
+    min_label_loyalty: Annotated[float, Field(gt=0, le=1)] | None = None
+
+
+class _Compute(Settings):
+    steps: Annotated[list[Step], Field(min_length=1, max_length=8)]
+    """Methods, applied in this order."""
+    evaluation: Evaluation = Evaluation()
+    constraints: Constraints = Constraints()
+    exports: Annotated[list[Literal["safetensors"]], Field(min_length=1)] = ["safetensors"]
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
+
+
+class Recipe(_Compute):
+    """What a user may say of a job's compute; all but `steps` has a default."""
+
+    task: TaskRequest | None = None
+    """Inferred from the checkpoint and the dataset where it is not given."""
+
+
+class Plan(_Compute):
+    """A recipe with nothing left to guess: the configuration that a job is run with and its manifest shows."""
+
+    task: Task
+
+
+def resolve(recipe: Recipe, model: ModelFacts, dataset: DatasetSummary) -> Plan:
+    """Check a recipe against the model and the dataset it is for, and settle what it leaves open.
+
+    Raises:
+        InputError: every problem found, each with a JSON pointer into the recipe.
+    """
+    problems: list[Problem] = []
+    shape = ModelShape(architecture=model.architecture, layers=model.layers)
+    for index, step in enumerate(recipe.steps):
+        try:
+            shape = step.resulting(shape)
+        except InputError as error:
+            problems += [
+                Problem(p.code, p.message, f"/steps/{index}{p.place}".rstrip("/")) for p in error.problems
+            ]
+            break
+    metric, task = recipe.evaluation.metric, None
+    try:
+        task = resolve_task(recipe.task, model, dataset, recipe.evaluation.split)
+        metric = resolve_metric(metric, task)
+    except InputError as error:
+        problems += error.problems
+    if problems or task is None:
+        raise InputError(problems)
+    evaluation = recipe.evaluation.model_copy(update={"metric": metric})
+    settled = {name: getattr(recipe, name) for name in _Compute.model_fields}
+    return Plan(**{**settled, "task": task, "evaluation": evaluation})
+
+
+class Runtime(Settings):
+    """Where and how one attempt runs; nothing here may change what it computes."""
+
+    threads: Annotated[int, Field(ge=1)] | None = None
+    """CPU threads of the process; all its cores by default."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    cache: Path | None = None
+    """Folder for encoded datasets, kept between runs; content-addressed, safe to delete."""
+    resume_from: Path | None = None
+    """A checkpoint file of an earlier attempt."""
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = 60
+    job_id: str = ""
+    job_name: str = ""
+    attempt: int = 1
+
+
+class RunSpec(Settings):
+    """One run of the engine: `python -m compression run SPEC.json --out DIR`."""
+
+    model: Path
+    """Folder of a checkpoint in Hugging Face form."""
+    dataset: Path
+    """Folder written by `compression.data.ingest`."""
+    plan: Plan
+    runtime: Runtime = Runtime()

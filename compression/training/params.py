@@ -1,0 +1,35 @@
+"""Settings of the training loop, shared by every method that trains."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from compression.settings import Settings
+
+
+class Training(Settings):
+    """How a method trains. AdamW, linear decay to zero, rows of like length batched together."""
+
+    epochs: Annotated[float, Field(gt=0, le=100)] = 3
+    """Passes over the training rows; a fraction is allowed."""
+    max_steps: Annotated[int, Field(gt=0, le=10_000_000)] | None = None
+    """Optimizer steps at the most, whatever the epochs say."""
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
+    batch_size: Annotated[int, Field(gt=0, le=1024)] = 32
+    max_length: Annotated[int, Field(ge=8, le=8192)] = 128
+    """Word pieces per row; longer rows are cut."""
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the steps over which the learning rate rises from zero."""
+    clip_norm: Annotated[float, Field(gt=0)] = 0.3
+    """Gradients of the trained parameters are scaled down to this norm."""
+    evaluations_per_epoch: Annotated[int, Field(ge=1, le=100)] = 2
+    """Validations per pass; the best weights seen are kept."""
+
+
+class Distillation(Settings):
+    """A term that pulls the logits to the original's: weight * T^2 * KL (Hinton et al. 2015, section 2)."""
+
+    weight: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of this term in the loss; the task's own loss has the rest."""
+    temperature: Annotated[float, Field(gt=0, le=100)] = 2.0
