@@ -1,0 +1,101 @@
+"""Tiny checkpoints with random weights, written by transformers itself as a user's would be."""
+
+import string
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from compression.checkpoints.facts import Architecture
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+WORDS = """
+    the a an and or not is was it this that movie film plot actor story good great fine bad poor awful boring
+    happy sad red green blue big small house dog cat man woman eats sees likes never very
+""".split()  # noqa: SIM905 (forty quoted words read worse)
+"""Words that are one token for the WordPiece tokenizers; all else is spelt in single characters."""
+
+MAX_LENGTH = 64
+
+
+def make_tiny_checkpoint(
+    folder: Path,
+    architecture: Architecture = "bert",
+    *,
+    layers: int = 2,
+    hidden: int = 16,
+    labels: Sequence[str] = ("negative", "positive"),
+    regression: bool = False,
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32",
+    seed: int = 0,
+    max_shard_size: str = "1GB",
+) -> Path:
+    """Write a classifier with random weights and its tokenizer to `folder`, and return the folder."""
+    import torch  # costs seconds, and not every test that imports this module makes a checkpoint
+
+    tokenizer = _tokenizer(architecture)
+    names = ["LABEL_0"] if regression else list(labels)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = _random_model(architecture, layers, hidden, len(tokenizer), names)
+    model.config.problem_type = "regression" if regression else "single_label_classification"
+    model.to(dtype=getattr(torch, dtype))  # type: ignore[call-arg]
+    model.save_pretrained(folder, max_shard_size=max_shard_size)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def _random_model(
+    architecture: Architecture, layers: int, hidden: int, vocabulary: int, labels: list[str]
+) -> "PreTrainedModel":
+    import transformers
+
+    common: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        # The usual deviation of 0.02 leaves so small a model with the same logits for every input.
+        "initializer_range": 0.2,
+        "id2label": dict(enumerate(labels)),
+        "label2id": {label: i for i, label in enumerate(labels)},
+    }
+    if architecture == "distilbert":
+        common |= {"n_layers": layers, "dim": hidden, "n_heads": 2, "hidden_dim": 2 * hidden}
+        return transformers.DistilBertForSequenceClassification(
+            transformers.DistilBertConfig(max_position_embeddings=MAX_LENGTH, **common)
+        )
+    common |= {"num_hidden_layers": layers, "hidden_size": hidden}
+    common |= {"num_attention_heads": 2, "intermediate_size": 2 * hidden}
+    if architecture == "bert":
+        return transformers.BertForSequenceClassification(
+            transformers.BertConfig(max_position_embeddings=MAX_LENGTH, **common)
+        )
+    # RoBERTa counts positions from its padding id + 1.
+    return transformers.RobertaForSequenceClassification(
+        transformers.RobertaConfig(max_position_embeddings=MAX_LENGTH + 2, type_vocab_size=1, **common)
+    )
+
+
+def _tokenizer(architecture: Architecture) -> "PreTrainedTokenizerBase":
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import BertTokenizer, DistilBertTokenizer, RobertaTokenizer
+
+    if architecture == "roberta":
+        merges = [("t", "h"), ("th", "e"), ("i", "s"), ("Ġ", "the")]
+        bytes_and_merges = [*sorted(ByteLevel.alphabet()), *map("".join, merges)]
+        tokens = ["<s>", "<pad>", "</s>", "<unk>", *bytes_and_merges, "<mask>"]
+        vocabulary = {token: i for i, token in enumerate(tokens)}
+        return RobertaTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_LENGTH)  # type: ignore[arg-type]
+    characters = string.ascii_lowercase + string.digits + string.punctuation
+    tokens = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *characters,
+        *(f"##{c}" for c in characters),
+        *WORDS,
+    ]
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+    tokenizer_class = BertTokenizer if architecture == "bert" else DistilBertTokenizer
+    return tokenizer_class(vocab=vocabulary, do_lower_case=True, model_max_length=MAX_LENGTH)
