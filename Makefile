@@ -1,0 +1,46 @@
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+STAMP := .venv/.installed
+# Of 2 cores: more test workers only wait for each other.
+TEST_WORKERS ?= 2
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{split($$1, name, ":"); printf "  make %-18s %s\n", name[1], $$2}'
+
+setup: $(STAMP) ## make .venv with everything (again only when the dependencies changed)
+
+$(STAMP): pyproject.toml constraints.txt deploy/setup.sh
+	@deploy/setup.sh
+	@touch $@
+
+setup-services: ## install Redis for the tests where that needs no password, else name the command
+	@deploy/setup-services.sh
+
+demo: setup ## the whole way on this machine: server, model, compression, report
+	@$(BIN)/python -m plankwright.demo
+
+test: setup setup-services ## the whole test suite, on PostgreSQL and Redis too
+	$(BIN)/python -m pytest -m "not serial" -n $(TEST_WORKERS)
+	$(BIN)/python -m pytest -m serial
+
+lint: setup ## ruff, with the format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup ## put every file in format, mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: setup ## mypy --strict
+	$(BIN)/mypy
+
+contracts: setup ## which package may import which
+	$(BIN)/lint-imports
+
+lock: setup ## resolve constraints.txt anew
+	$(BIN)/python deploy/lock.py
+
+clean: ## remove what the other targets made
+	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
+
+.PHONY: help setup setup-services demo test lint format types contracts lock clean
