@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 fits() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; }
 
-find_python() { # the machine's own choice first
+find_python() { # the one asked for, else the machine's own choice, else the newest
   local candidate
   for candidate in "${PYTHON:-}" python3 python3.13 python3.12 python3.11; do
     if [ -n "$candidate" ] && fits "$candidate"; then
@@ -16,28 +16,30 @@ find_python() { # the machine's own choice first
   return 1
 }
 
-version_of() { "$1" -c 'import sys; print("python%d.%d" % sys.version_info[:2])'; }
-
-find_package() { # the newest fitting Python that apt offers here
-  local version
+install_python() {
+  local what version
+  what="a Python from 3.11 to 3.13 (python3 is $(python3 -V 2>/dev/null || echo not there))"
   for version in 3.13 3.12 3.11; do
     if apt-cache show "python$version-venv" >/dev/null 2>&1; then
-      echo "python$version python$version-venv"
+      deploy/apt-install.sh "$what" "python$version" "python$version-venv"
       return
     fi
   done
-  echo "python3.12 python3.12-venv"
+  cat >&2 <<EOF
+Missing: $what, and apt offers none here.
+Install one, for instance with 'pyenv install 3.13' or on Ubuntu from the archive ppa:deadsnakes/ppa, then run:
+  make setup PYTHON=/path/to/python3.13
+EOF
+  exit 1
 }
 
-if ! python=$(find_python); then
-  deploy/apt-install.sh "a Python from 3.11 to 3.13 (python3 is $(python3 -V 2>/dev/null || echo missing))" $(find_package)
-  python=$(find_python)
-fi
-if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
-  deploy/apt-install.sh "the venv module of $python" "$(version_of "$python")-venv"
-fi
-
 if ! fits .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+  find_python >/dev/null || install_python
+  python=$(find_python)
+  if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    deploy/apt-install.sh "the venv module of $python" \
+      "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+  fi
   echo "Making .venv with $python"
   "$python" -m venv --clear .venv
 fi
