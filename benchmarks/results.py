@@ -1,0 +1,132 @@
+"""What a benchmark leaves behind: `results/<benchmark>.json`, one part of it per table."""
+
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import BaseModel, ConfigDict
+
+RESULTS = Path(__file__).parent / "results"
+ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of the result files.")]
+
+PACKAGES = ("torch", "transformers", "fastapi", "sqlalchemy", "psycopg", "uvicorn")
+Row = dict[str, str | int | float | None]
+
+
+class _Stored(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Machine(_Stored):
+    cpu: str
+    cores: int
+    """Those that the benchmark may use."""
+    memory_bytes: int
+    system: str
+    versions: dict[str, str]
+
+
+class Target(_Stored):
+    """A promised figure and the measured one: exactly one of the two bounds is set."""
+
+    what: str
+    measured: float | None
+    at_least: float | None = None
+    at_most: float | None = None
+    unit: str = ""
+
+    @property
+    def reached(self) -> bool:
+        if self.measured is None:
+            return False
+        if self.at_least is not None:
+            return self.measured >= self.at_least
+        return self.at_most is not None and self.measured <= self.at_most
+
+
+class Part(_Stored):
+    """One table of a benchmark, and how it came about."""
+
+    title: str
+    command: str
+    started: datetime
+    seconds: float
+    load: tuple[float, float]
+    """Load average of the minute before the start and of the one before the end."""
+    machine: Machine
+    rows: list[Row]
+    """All with the same keys, which head the columns."""
+    targets: list[Target]
+    notes: list[str]
+
+
+@dataclass(slots=True)
+class Draft:
+    """What a benchmark fills in; the rest of a part is found out for it."""
+
+    rows: list[Row] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def record(benchmark: str, part: str, title: str, results: Path = RESULTS) -> Iterator[Draft]:
+    """Measure inside; the part is written to `<results>/<benchmark>.json` at the end, unless something is raised."""
+    draft = Draft()
+    started, clock, load = datetime.now(UTC), time.monotonic(), os.getloadavg()[0]
+    yield draft
+    finished = Part(
+        title=title,
+        command=shlex.join(["python", "-m", f"benchmarks.{benchmark}", *sys.argv[1:]]),
+        started=started.replace(microsecond=0),
+        seconds=round(time.monotonic() - clock, 1),
+        load=(round(load, 2), round(os.getloadavg()[0], 2)),
+        machine=_machine(),
+        rows=draft.rows,
+        targets=draft.targets,
+        notes=draft.notes,
+    )
+    parts = read(results / f"{benchmark}.json") | {part: finished}
+    results.mkdir(parents=True, exist_ok=True)
+    dumped = {name: parts[name].model_dump(mode="json") for name in sorted(parts)}
+    (results / f"{benchmark}.json").write_text(json.dumps(dumped, indent=2, ensure_ascii=False) + "\n")
+
+
+def read(file: Path) -> dict[str, Part]:
+    """The parts of a result file by name; none where there is no such file."""
+    if not file.exists():
+        return {}
+    return {name: Part.model_validate(part) for name, part in json.loads(file.read_text()).items()}
+
+
+def _machine() -> Machine:
+    info = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in info if line.startswith("model name")]
+    return Machine(
+        cpu=names[0] if names else platform.machine(),
+        cores=len(os.sched_getaffinity(0)),
+        memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        system=f"{platform.system()} {platform.machine()}",
+        versions={"python": platform.python_version(), **_versions()},
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,150 @@
+"""One compression, by the paper's recipe or by the engine, in a fresh process: what it took and what came of it."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from compression.checkpoints.inspection import inspect_checkpoint
+from compression.data.ingest import ingest_dataset
+
+from benchmarks import process
+from benchmarks.process import WARM_UP
+from compression.checkpoints.facts import ModelFacts
+from compression.data.summary import DatasetSummary
+from compression.events import Phase, PhaseEvent, ProgressEvent, parse_event
+from compression.report.schema import Report
+from compression.spec import Recipe, RunSpec, Runtime, resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Alike for both; CPU seconds and peak memory are those of the whole process where they do not say training."""
+
+    examples_per_second: float
+    """Over all training steps; steps that train nothing count as seen."""
+    examples_per_second_warm: float
+    """Without the first WARM_UP steps."""
+    training_cpu_seconds: float
+    wall_seconds: float
+    cpu_seconds: float
+    peak_rss_bytes: float
+    before: float
+    after: float
+    retention: float
+    label_loyalty: float | None
+    """None for regression."""
+    probability_loyalty: float
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A model and rows, ready for both: the tsv files for the paper's recipe, the same rows ingested for the engine."""
+
+    model: Path
+    files: Path
+    dataset: Path
+    facts: ModelFacts
+    summary: DatasetSummary
+
+    @classmethod
+    def prepare(cls, model: Path, files: Path) -> "Material":
+        """`files` holds `train.tsv`, `validation.tsv` and `test.tsv`; the ingested dataset is put beside them."""
+        dataset = files / "dataset"
+        dataset.mkdir(exist_ok=True)
+        splits = {split: files / f"{split}.tsv" for split in ("train", "validation", "test")}
+        summary = ingest_dataset(splits, dataset, None, 0)
+        return cls(model, files, dataset, inspect_checkpoint(model), summary)
+
+
+def run_reference(material: Material, *, threads: int, **options: str | int | float) -> Figures:
+    """`options` are those of `python -m benchmarks.paper_recipe`."""
+    named = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    rows = [f"--{split}={material.files / split}.tsv" for split in ("train", "validation")]
+    command = ["benchmarks.paper_recipe", str(material.model), *rows, f"--threads={threads}", *named]
+    with tempfile.TemporaryDirectory() as folder:
+        finished = process.run(command, threads=threads, log=Path(folder) / "log")
+    found = json.loads(finished.lines[-1].text)
+    return Figures(
+        examples_per_second=found["examples_per_second_all_steps"],
+        examples_per_second_warm=found["examples_per_second"],
+        training_cpu_seconds=found["training_cpu_seconds"],
+        wall_seconds=finished.wall_seconds,
+        cpu_seconds=finished.cpu_seconds,
+        peak_rss_bytes=finished.peak_rss_bytes,
+        before=found["before"],
+        after=found["after"],
+        retention=found["after"] / found["before"],
+        label_loyalty=found["label_loyalty"],
+        probability_loyalty=found["probability_loyalty"],
+    )
+
+
+def run_engine(
+    material: Material,
+    step: dict[str, Any],
+    *,
+    seed: int,
+    threads: int,
+    batch_size: int = 32,
+    length: int = 128,
+    split: Literal["validation", "test"] = "validation",
+) -> Figures:
+    """`step` is one step of a recipe as a user would send it."""
+    recipe = Recipe.model_validate(
+        {
+            "task": {"max_length": length},
+            "steps": [step],
+            "evaluation": {"split": split, "latency": {"batch_sizes": [1]}},
+            "seed": seed,
+        }
+    )
+    plan = resolve(recipe, material.facts, material.summary)
+    spec = RunSpec(
+        model=material.model,
+        dataset=material.dataset,
+        plan=plan,
+        runtime=Runtime(threads=threads, device="cpu"),
+    )
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "spec.json").write_text(spec.model_dump_json())
+        command = ["compression", "run", str(folder / "spec.json"), "--out", str(folder / "out")]
+        finished = process.run(command, threads=threads, log=folder / "log")
+        report = Report.model_validate_json((folder / "out" / "artifacts" / "report.json").read_bytes())
+    begin, warm, end = _training(finished.lines)
+    rate = [batch_size * (end.step - at.step) / (end.line.wall - at.line.wall) for at in (begin, warm)]
+    loyal = report.loyalty
+    before, after = (side.metrics[report.metric].value for side in (report.before, report.after))
+    return Figures(
+        examples_per_second=rate[0],
+        examples_per_second_warm=rate[1],
+        training_cpu_seconds=end.line.cpu - begin.line.cpu,
+        wall_seconds=finished.wall_seconds,
+        cpu_seconds=finished.cpu_seconds,
+        peak_rss_bytes=finished.peak_rss_bytes,
+        before=before,
+        after=after,
+        retention=after / before,
+        label_loyalty=loyal.label.value if loyal.label else None,
+        probability_loyalty=loyal.probability.value,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Moment:
+    line: process.Line
+    step: int
+
+
+def _training(lines: list[process.Line]) -> tuple[_Moment, _Moment, _Moment]:
+    """When training began, was warm, and had made its last step: validation after that is not training."""
+    moments: list[_Moment] = []
+    for line in lines:
+        match parse_event(line.text):
+            case PhaseEvent(phase=Phase.COMPRESS):
+                moments = [_Moment(line, 0)]
+            case ProgressEvent(step=step) if moments and step > moments[-1].step:
+                moments.append(_Moment(line, step))
+    return moments[0], next(m for m in moments if m.step >= WARM_UP), moments[-1]
