@@ -1,0 +1,158 @@
+"""What the methods keep of the metric, with as many training steps each, on real tasks.
+
+    python -m benchmarks.quality [--only half] [--tasks mrpc] [--seeds 3] [--epochs 3]
+
+Theseus as it is by default beside layer dropping (truncate and fine-tune). The weights are chosen on the validation
+rows and measured on the test rows, which no training sees. The checkpoints of MRPC and STS-B are made once, in minutes.
+"""
+
+import json
+import sys
+import tempfile
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.data import CACHE, SHARED, CacheOption, SharedOption, Task, fine_tuned, read_corpus
+from benchmarks.process import pin_to_cores
+from benchmarks.results import RESULTS, Draft, ResultsOption, Row, Target, record
+from benchmarks.runs import Figures, Material, run_engine
+from compression.registry import METHODS
+
+FIELDS = {"theseus": ("successor_layers", "training"), "layer_drop": ("keep_layers", "recovery")}
+"""Where each method has its depth and its training."""
+
+
+class Budget(StrEnum):
+    HALF = "half"
+    THIRD = "third"
+    SMALL = "small"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    title: str
+    layers: int
+    retention: float
+    """Mean over the tasks that Theseus must keep."""
+    tasks: tuple[Task, ...] = tuple(Task)
+    rows: int | None = None
+    steps: int | None = None
+
+
+SETTINGS = {
+    Budget.HALF: Setting("Quality at half depth, 6 to 3 layers", layers=3, retention=0.995),
+    Budget.THIRD: Setting("Quality at a third of the depth, 6 to 2 layers", layers=2, retention=0.98),
+    Budget.SMALL: Setting(
+        "Quality after 250 steps on 4,000 rows, 6 to 3 layers",
+        layers=3,
+        retention=0.96,
+        tasks=(Task.SST2,),
+        rows=4000,
+        steps=250,
+    ),
+}
+
+
+def main(
+    only: Annotated[list[Budget], typer.Option(help="Settings to measure.")] = list(Budget),  # noqa: B006
+    tasks: Annotated[list[Task], typer.Option(help="Tasks to measure them on.")] = list(Task),  # noqa: B006
+    seeds: Annotated[int, typer.Option(min=2)] = 3,
+    epochs: Annotated[float, typer.Option(help="Passes over the training rows, for all methods.")] = 3,
+    rows: Annotated[int | None, typer.Option(help="Training rows at the most.")] = None,
+    theseus: Annotated[str, typer.Option(help="Params to set beside the defaults, as JSON.")] = "{}",
+    layer_drop: Annotated[str, typer.Option(help="Likewise.")] = "{}",
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    shared: SharedOption = SHARED,
+    cache: CacheOption = CACHE,
+    results: ResultsOption = RESULTS,
+) -> None:
+    """Measure what compression costs in quality and write results/quality.json."""
+    pin_to_cores(threads)
+    given = {"theseus": json.loads(theseus), "layer_drop": json.loads(layer_drop)}
+    for budget in only:
+        setting = SETTINGS[budget]
+        chosen = [task for task in setting.tasks if task in tasks]
+        if not chosen:
+            continue
+        steps = {method: _step(method, setting, epochs, given[method]) for method in FIELDS}
+        runs: dict[tuple[Task, str], list[Figures]] = {}
+        with record("quality", budget, setting.title, results) as draft:
+            for task in chosen:
+                with tempfile.TemporaryDirectory() as name:
+                    material = _material(task, setting.rows or rows, shared, cache, Path(name))
+                    for method, done in _take_turns(material, steps, seeds, threads).items():
+                        runs[task, method] = done
+                        draft.rows.append(_row(task, method, done))
+            _compare(setting, runs, draft)
+
+
+def _step(method: str, setting: Setting, epochs: float, given: dict[str, Any]) -> dict[str, Any]:
+    """A step of a recipe: the method's own defaults, but for the depth, the budget and what is given."""
+    depth, training = FIELDS[method]
+    defaults = METHODS[method]().trains
+    assert defaults is not None, "every method that is compared here trains"
+    budget = {"epochs": 100, "max_steps": setting.steps} if setting.steps else {"epochs": epochs}
+    return {
+        "method": method,
+        depth: setting.layers,
+        **given,
+        training: {**defaults.model_dump(), **budget, **given.get(training, {})},
+    }
+
+
+def _material(task: Task, rows: int | None, shared: Path, cache: Path, folder: Path) -> Material:
+    corpus, model = read_corpus(task, shared), fine_tuned(task, shared, cache)
+    if rows is not None and rows < len(corpus.train):
+        corpus = corpus.with_train_rows(rows)
+    corpus.write(folder)
+    return Material.prepare(model, folder)
+
+
+def _take_turns(
+    material: Material, steps: dict[str, dict[str, Any]], seeds: int, threads: int
+) -> dict[str, list[Figures]]:
+    runs: dict[str, list[Figures]] = {method: [] for method in steps}
+    for seed in range(seeds):
+        for method, step in steps.items():
+            run = run_engine(material, step, seed=seed, threads=threads, split="test")
+            runs[method].append(run)
+            print(f"seed {seed}, {method}: {run.retention:.4f}, {run.wall_seconds:.0f} s", file=sys.stderr)
+    return runs
+
+
+def _row(task: Task, method: str, runs: list[Figures]) -> Row:
+    loyal = [run.label_loyalty for run in runs if run.label_loyalty is not None]
+    return {
+        "task": task,
+        "method": method,
+        "before": runs[0].before,
+        "after": mean(run.after for run in runs),
+        "sd": stdev(run.after for run in runs),
+        "by seed": " ".join(f"{run.after:.4f}" for run in runs),
+        "retention": mean(run.retention for run in runs),
+        "label loyalty": mean(loyal) if loyal else None,
+        "probability loyalty": mean(run.probability_loyalty for run in runs),
+        "all, wall s": mean(run.wall_seconds for run in runs),
+    }
+
+
+def _compare(setting: Setting, runs: dict[tuple[Task, str], list[Figures]], draft: Draft) -> None:
+    kept = {key: mean(run.retention for run in done) for key, done in runs.items()}
+    tasks = [task for task, method in kept if method == "theseus"]
+    average = mean(kept[task, "theseus"] for task in tasks)
+    what = f"retention, theseus, mean of {', '.join(tasks)}"
+    draft.targets.append(Target(what=what, measured=average, at_least=setting.retention))
+    for task in tasks:
+        gain = kept[task, "theseus"] - kept[task, "layer_drop"]
+        draft.targets.append(
+            Target(what=f"retention, theseus minus layer_drop, {task}", measured=gain, at_least=0)
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,62 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.results import Target, read, record
+
+
+@pytest.mark.parametrize(
+    ("target", "reached"),
+    [
+        (Target(what="speed", measured=35.0, at_least=35), True),
+        (Target(what="speed", measured=34.9, at_least=35), False),
+        (Target(what="memory", measured=0.5, at_most=0.5), True),
+        (Target(what="memory", measured=0.51, at_most=0.5), False),
+        (Target(what="difference", measured=-0.01, at_least=-0.02), True),
+        (Target(what="speed", measured=None, at_least=1), False),
+    ],
+)
+def test_a_target_is_reached_at_its_bound(target: Target, reached: bool) -> None:
+    assert target.reached is reached
+
+
+def test_parts_are_added_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["theseus.py", "--steps", "10"])
+    for name, value in (("first", 1), ("second", 2), ("first", 3)):
+        with record("theseus", name, f"The {name}", tmp_path) as draft:
+            draft.rows.append({"value": value})
+    parts = read(tmp_path / "theseus.json")
+    assert {name: part.rows for name, part in parts.items()} == {
+        "first": [{"value": 3}],
+        "second": [{"value": 2}],
+    }
+    assert parts["first"].command == "python -m benchmarks.theseus --steps 10"
+    assert parts["first"].machine.cores > 0
+
+
+def test_a_measurement_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), record("theseus", "first", "The first", tmp_path):
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_shows_each_promise_and_each_table(tmp_path: Path) -> None:
+    with record("theseus", "sst2", "Training", tmp_path) as draft:
+        draft.rows += [
+            {"recipe": "paper | port", "examples/s": 15.26},
+            {"recipe": "engine", "examples/s": 12345.6},
+        ]
+        draft.targets.append(Target(what="speed", measured=36.2, at_least=35, unit="times"))
+        draft.targets.append(Target(what="memory", measured=0.7, at_most=0.5))
+        draft.notes.append("A note.")
+    readme = tmp_path / "README.md"
+    report.main(results=tmp_path, readme=readme)
+    page = readme.read_text()
+    assert "| Training | speed | at least 35 times | 36.2 times | yes |" in page
+    assert "| Training | memory | at most 0.5 | 0.7 | **no** |" in page
+    assert r"| paper \| port | 15.26 |" in page
+    assert "| engine | 12,346 |" in page
+    assert "- A note." in page
+    assert "cores of" in page
