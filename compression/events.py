@@ -1,12 +1,14 @@
 """What a compression process says on its standard output: one JSON object a line."""
 
-import sys
+import logging
 from enum import StrEnum
 from typing import Annotated, Literal, TextIO
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from compression.errors import ReasonClass
+
+log = logging.getLogger(__name__)
 
 
 class Phase(StrEnum):
@@ -85,6 +87,19 @@ class ResultEvent(_Event):
     retention: float | None
 
 
+class VerifiedEvent(_Event):
+    """A downloaded result is whole and still gives what its report says."""
+
+    type: Literal["verified"] = "verified"
+    files: int
+    rows: int
+    metric: str
+    reported: float
+    measured: float
+    largest_difference: float
+    """Of any logit from the one that was reported."""
+
+
 class FailedEvent(_Event):
     type: Literal["failed"] = "failed"
     code: str
@@ -100,6 +115,7 @@ Event = Annotated[
     | WarningEvent
     | CheckpointEvent
     | ResultEvent
+    | VerifiedEvent
     | FailedEvent,
     Field(discriminator="type"),
 ]
@@ -117,11 +133,14 @@ def parse_event(line: bytes | str) -> Event:
 
 
 class EventWriter:
-    """Writes events as JSON lines and flushes each, since a reader waits for it."""
+    """Writes events as JSON lines, each flushed since a reader waits for it, and as words to the log."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stdout
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
     def __call__(self, event: _Event) -> None:
         self._stream.write(event.model_dump_json() + "\n")
         self._stream.flush()
+        fields = event.model_dump(mode="json", exclude={"type"}, exclude_none=True)
+        words = " ".join(f"{name}={value}" for name, value in (fields.pop("values", {}) | fields).items())
+        log.info("%s %s", event.model_dump()["type"], words)

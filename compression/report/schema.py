@@ -47,14 +47,14 @@ class ModelResult(_Part):
     bytes: int
     """Of the weight file that a user downloads or sent."""
     flops: int
-    """Multiply-adds of one row of the mean length, forward."""
+    """Multiply-adds of one row of median length, forward."""
     latency: list[Latency]
     peak_memory_bytes: int
     """Highest resident memory while it was measured alone at the largest batch (on a GPU: allocated memory)."""
 
 
 class PairedTest(_Part):
-    """Could the two models be equally good? McNemar's exact test, or a paired permutation test for regression."""
+    """Could the two models be equally good? McNemar's exact test, or Wilcoxon's for regression."""
 
     name: str
     p_value: float
@@ -93,7 +93,8 @@ class Point(_Part):
 class ConstraintResult(_Part):
     name: str
     bound: float
-    measured: float
+    measured: float | None
+    """Null where it is not defined for the task."""
     met: bool
 
 

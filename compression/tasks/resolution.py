@@ -1,7 +1,9 @@
 """Which columns a task reads and what its labels mean: inferred where that is certain, refused where it is not."""
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from compression.checkpoints.facts import ModelFacts
 from compression.data.summary import MAX_DISTINCT, Column, DatasetSummary, Split, SplitName
@@ -35,6 +37,8 @@ class TaskRequest(Settings):
     columns: RequestedColumns = RequestedColumns()
     labels: dict[str, str] | None = None
     """Which label of the model each value of the label column means; needed where the names differ."""
+    max_length: Annotated[int, Field(ge=8, le=8192)] | None = None
+    """Word pieces per row, longer rows are cut; as many as the model takes by default, at most 512."""
 
 
 class Columns(Settings):
@@ -53,6 +57,7 @@ class Task(Settings):
     """Class id of each value of the label column; empty for regression."""
     label_names: list[str]
     """The model's names by class id."""
+    max_length: int
 
 
 def resolve_metric(metric: MetricName | None, task: Task) -> MetricName:
@@ -90,7 +95,20 @@ def resolve_task(
         labels = {}
     else:
         labels = _resolve_labels(request.labels, columns.label, model, splits)
-    return Task(problem_type=model.problem_type, columns=columns, labels=labels, label_names=model.labels)
+    return Task(
+        problem_type=model.problem_type,
+        columns=columns,
+        labels=labels,
+        label_names=model.labels,
+        max_length=_resolve_max_length(request.max_length, model),
+    )
+
+
+def _resolve_max_length(requested: int | None, model: ModelFacts) -> int:
+    if requested is not None and requested > model.max_length:
+        message = f"the model takes at most {model.max_length} word pieces, not {requested}"
+        raise InputError(Problem("max_length_too_large", message, "/task/max_length"))
+    return requested or min(model.max_length, 512)
 
 
 def _resolve_columns(requested: RequestedColumns, model: ModelFacts, dataset: DatasetSummary) -> Columns:

@@ -1,5 +1,6 @@
 """Settings of the training loop, shared by every method that trains."""
 
+import math
 from typing import Annotated
 
 from pydantic import Field
@@ -16,8 +17,6 @@ class Training(Settings):
     """Optimizer steps at the most, whatever the epochs say."""
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-4
     batch_size: Annotated[int, Field(gt=0, le=1024)] = 32
-    max_length: Annotated[int, Field(ge=8, le=8192)] = 128
-    """Word pieces per row; longer rows are cut."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     warmup_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the steps over which the learning rate rises from zero."""
@@ -25,6 +24,11 @@ class Training(Settings):
     """Gradients of the trained parameters are scaled down to this norm."""
     evaluations_per_epoch: Annotated[int, Field(ge=1, le=100)] = 2
     """Validations per pass; the best weights seen are kept."""
+
+    def steps(self, rows: int) -> int:
+        """Optimizer steps for a training split of so many rows."""
+        steps = math.ceil(self.epochs * math.ceil(rows / self.batch_size))
+        return min(steps, self.max_steps) if self.max_steps else steps
 
 
 class Distillation(Settings):

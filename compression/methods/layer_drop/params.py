@@ -29,6 +29,11 @@ class LayerDropParams(Settings):
     recovery: Training | None = Training(learning_rate=5e-5, clip_norm=1.0)
     """Training of the whole remaining model; null to deliver it untrained."""
 
+    @property
+    def trains(self) -> Training | None:
+        """The training that this step does, for plans and estimates."""
+        return self.recovery
+
     def kept(self, layers: int) -> list[int]:
         """Indices of the layers that stay, lowest first.
 

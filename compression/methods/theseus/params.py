@@ -91,6 +91,11 @@ class TheseusParams(Settings):
             )
         return self
 
+    @property
+    def trains(self) -> Training:
+        """The training that this step does, for plans and estimates."""
+        return self.training
+
     def partition(self, layers: int) -> list[int]:
         """Predecessor layers per module for a predecessor of `layers` layers.
 

@@ -1,0 +1,166 @@
+"""The engine's command line, and the very process that a worker starts for each attempt.
+
+    python -m compression run SPEC.json --out DIR
+    python -m compression wait
+    python -m compression compress --model DIR --train FILE --validation FILE --recipe RECIPE.json --out DIR
+    python -m compression verify DIR
+
+Standard output carries events as JSON lines, standard error the log. Exit codes: 0 done, 65 the input is at fault,
+75 stopped on request with a checkpoint left behind, 1 anything else.
+"""
+
+import argparse
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import NoReturn
+
+from compression.errors import ComputeError, InputError, ReasonClass, Stopped
+from compression.events import EventWriter, FailedEvent, ReadyEvent
+
+EXIT_INPUT = 65
+EXIT_STOPPED = 75
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = _parse(arguments)
+    emit = _claim_standard_output()
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        match options.command:
+            case "run":
+                _run(options.spec, options.out, emit, stop)
+            case "wait":
+                _wait(emit, stop)
+            case "compress":
+                _compress(options, emit, stop)
+            case "verify":
+                _verify(options.folder, emit)
+    except BaseException as error:  # the last line of defence: a Rust panic in a tokenizer is no Exception
+        return _failed(error, emit)
+    return 0
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m compression", description="Compress fine-tuned BERT models."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run a spec that a worker has written")
+    run.add_argument("spec", type=Path)
+    run.add_argument("--out", type=Path, required=True)
+    commands.add_parser(
+        "wait", help="import everything, then run the spec named by one line on standard input"
+    )
+    compress = commands.add_parser(
+        "compress", help="compress a checkpoint folder with data files, without a server"
+    )
+    compress.add_argument("--model", type=Path, required=True)
+    compress.add_argument("--train", type=Path, required=True)
+    compress.add_argument("--validation", type=Path)
+    compress.add_argument("--test", type=Path)
+    compress.add_argument("--recipe", type=Path, required=True, help="JSON file with the recipe of a job")
+    compress.add_argument("--out", type=Path, required=True)
+    verify = commands.add_parser("verify", help="check the sums of a result and evaluate it again")
+    verify.add_argument("folder", type=Path)
+    return parser.parse_args(arguments)
+
+
+def _claim_standard_output() -> EventWriter:
+    """Keep standard output for events: whatever a library prints goes to the log instead."""
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return EventWriter(events)
+
+
+def _run(spec: Path, out: Path, emit: EventWriter, stop: threading.Event) -> None:
+    from compression.run import run
+    from compression.spec import RunSpec
+
+    out.mkdir(parents=True, exist_ok=True)
+    run(RunSpec.model_validate_json(spec.read_bytes()), out, emit, stop.is_set)
+
+
+def _wait(emit: EventWriter, stop: threading.Event) -> None:
+    """Pay for the imports ahead of the job. The end of standard input is the end of the parent, and so of this process."""
+    import compression.run  # noqa: F401
+
+    emit(ReadyEvent())
+    if line := sys.stdin.readline():
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        order = json.loads(line)
+        _run(Path(order["spec"]), Path(order["out"]), emit, stop)
+
+
+def _end_with_parent() -> NoReturn:
+    sys.stdin.read()
+    os._exit(1)
+
+
+def _compress(options: argparse.Namespace, emit: EventWriter, stop: threading.Event) -> None:
+    from compression.checkpoints.inspection import inspect_checkpoint
+    from compression.data.ingest import ingest_dataset
+    from compression.run import run
+    from compression.spec import Recipe, RunSpec, resolve
+
+    facts = inspect_checkpoint(options.model)
+    files = {name: path for name in ("train", "validation", "test") if (path := getattr(options, name))}
+    dataset = options.out / "dataset"
+    dataset.mkdir(parents=True)
+    summary = ingest_dataset(files, dataset, None, 0)
+    plan = resolve(Recipe.model_validate_json(options.recipe.read_bytes()), facts, summary)
+    run(RunSpec(model=options.model, dataset=dataset, plan=plan), options.out, emit, stop.is_set)
+
+
+def _verify(folder: Path, emit: EventWriter) -> None:
+    from compression.export.verify import verify
+
+    emit(verify(folder))
+
+
+def _failed(error: BaseException, emit: EventWriter) -> int:
+    """Say why in words a user can act on, and choose the exit code."""
+    from pydantic import ValidationError
+
+    logging.getLogger(__name__).error("failed", exc_info=error)
+    match error:
+        case Stopped():
+            return EXIT_STOPPED
+        case InputError():
+            failed = FailedEvent(code=error.code, reason_class=ReasonClass.USER, message=str(error))
+        case ValidationError():
+            failed = FailedEvent(code="invalid_spec", reason_class=ReasonClass.USER, message=str(error))
+        case ComputeError():
+            failed = FailedEvent(code=error.code, reason_class=error.reason_class, message=str(error))
+        case _ if _is_out_of_memory(error):
+            message = f"memory ran out: use a smaller batch_size or max_length ({error})"
+            failed = FailedEvent(code="out_of_memory", reason_class=ReasonClass.CAPACITY, message=message)
+        case OSError():
+            failed = FailedEvent(code="storage_error", reason_class=ReasonClass.CAPACITY, message=str(error))
+        case _:
+            message = f"{type(error).__name__}: {error}"
+            failed = FailedEvent(code="internal_error", reason_class=ReasonClass.INTERNAL, message=message)
+    emit(failed)
+    return EXIT_INPUT if failed.reason_class is ReasonClass.USER else 1
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """torch has a type for the GPU's memory only; for the CPU's it raises a RuntimeError with these words."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+if __name__ == "__main__":
+    # A thread that waits in a read must not hold up the end: leave without joining anything.
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)

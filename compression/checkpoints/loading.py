@@ -1,0 +1,100 @@
+"""Turns an inspected checkpoint folder into a model and back."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+
+from compression.architectures import ANATOMIES
+from compression.checkpoints.config import sanitized_config
+from compression.checkpoints.facts import ModelFacts
+from compression.checkpoints.inspection import checkpoint_files, inspect_checkpoint
+from compression.errors import InputError, Problem
+
+STORAGE_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A checkpoint that has been inspected and whose tokenizer can be read."""
+
+    folder: Path
+    facts: ModelFacts
+    tokenizer: PreTrainedTokenizerFast
+
+
+def open_source(folder: Path) -> Source:
+    """Inspect a checkpoint and read its tokenizer.
+
+    Raises:
+        InputError: the checkpoint is not what it says, or its tokenizer cannot be read.
+    """
+    facts = inspect_checkpoint(folder)
+    tokenizer = load_tokenizer(folder)
+    if len(tokenizer) > facts.vocabulary_size:
+        message = (
+            f"the tokenizer has {len(tokenizer)} entries, the embedding table {facts.vocabulary_size} rows"
+        )
+        raise InputError(Problem("vocabulary_mismatch", message, "tokenizer.json"))
+    return Source(folder, facts, tokenizer)
+
+
+def load_model(folder: Path, facts: ModelFacts) -> PreTrainedModel:
+    """The checkpoint as a standard transformers model: float32, evaluation mode, every weight from the files.
+
+    Raises:
+        InputError: a weight of the model is not in the files (transformers would leave it random).
+    """
+    anatomy = ANATOMIES[facts.architecture]
+    config = anatomy.config_class.from_dict(
+        sanitized_config(json.loads((folder / "config.json").read_text("utf-8")))
+    )
+    config.problem_type = (
+        "regression" if facts.problem_type == "regression" else "single_label_classification"
+    )
+    model, info = anatomy.model_class.from_pretrained(
+        folder,
+        config=config,
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    if missing := info["missing_keys"]:
+        message = f"weights are missing: {', '.join(sorted(missing)[:5])}"
+        raise InputError(Problem("missing_weights", message, "model.safetensors"))
+    assert isinstance(model, PreTrainedModel)
+    return model.eval()
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """Raises InputError where the tokenizer's files cannot be read, whatever the reader did with them."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the Rust reader panics with a BaseException on some hostile files
+        message = f"the tokenizer cannot be read: {error}"
+        raise InputError(Problem("tokenizer_unreadable", message, "tokenizer.json")) from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        message = "the tokenizer has no fast form: save it with tokenizer.json"
+        raise InputError(Problem("tokenizer_unreadable", message, "tokenizer.json"))
+    return tokenizer
+
+
+def save_checkpoint(model: PreTrainedModel, source: Source, folder: Path) -> None:
+    """Write an ordinary checkpoint: the weights in the number format of the source, the source's tokenizer files."""
+    folder.mkdir(parents=True)
+    dtype = STORAGE_DTYPES[source.facts.dtype]
+    tensors = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    model.config.architectures = [type(model).__name__]
+    model.config.save_pretrained(folder)
+    for name in checkpoint_files(source.folder):
+        if name != "config.json" and not name.startswith("model"):
+            shutil.copyfile(source.folder / name, folder / name)

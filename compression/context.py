@@ -1,0 +1,82 @@
+"""What a running recipe shares with its steps: data, events, the wish to stop, checkpoints."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compression.checkpoints.loading import Source
+from compression.data.encoding import Encoded
+from compression.errors import Stopped
+from compression.events import EventWriter, WarningEvent
+from compression.tasks.resolution import MetricName, Task
+from compression.training.checkpoint import Checkpoint, write_checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class TaskData:
+    """The encoded rows of a job."""
+
+    task: Task
+    metric: MetricName
+    train: Encoded
+    selection: Encoded | None
+    """Rows that choose the best weights during training: the validation split, where there is one."""
+    evaluation: Encoded
+    """Rows that the report is about."""
+
+
+@dataclass(slots=True)
+class Context:
+    """One run. `recipe_step` is the step of the recipe at work, `done` the training steps of those before it."""
+
+    source: Source
+    device: torch.device
+    dtype: torch.dtype
+    """Type of matrix products during training."""
+    seed: int
+    emit: EventWriter
+    stop_requested: Callable[[], bool]
+    checkpoint_folder: Path
+    checkpoint_seconds: float
+    total_steps: int
+    resumed: Checkpoint | None = None
+    recipe_step: int = 0
+    done: int = 0
+    step_input: dict[str, torch.Tensor] | None = None
+    """Weights that the recipe step at work began with, where they are not the source's."""
+    step_config: dict[str, Any] | None = None
+    """The config that belongs to them."""
+    warnings: list[str] = field(default_factory=list)
+    curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    saved_at: float = field(default_factory=time.monotonic)
+
+    def warn(self, code: str, message: str) -> None:
+        """Tell once, live and in the report."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+            self.emit(WarningEvent(code=code, message=message))
+
+    def record(self, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self.curves.setdefault(name, []).append((self.done + step, value))
+
+    def stop_if_requested(self) -> None:
+        """For work that is repeated after an interruption: the last checkpoint stands for it."""
+        if self.stop_requested():
+            raise Stopped
+
+    def checkpoint_due(self) -> bool:
+        return time.monotonic() - self.saved_at >= self.checkpoint_seconds
+
+    def save(self, step: int, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
+        """Write a checkpoint of the recipe step at work after `step` of its training steps."""
+        if self.step_input is not None:
+            tensors = tensors | {f"input.{name}": tensor for name, tensor in self.step_input.items()}
+        shared = {"warnings": self.warnings, "curves": self.curves, "config": self.step_config}
+        checkpoint = Checkpoint(self.recipe_step, step, tensors, state | shared)
+        write_checkpoint(checkpoint, self.checkpoint_folder, self.emit)
+        self.saved_at = time.monotonic()

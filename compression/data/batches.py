@@ -1,0 +1,81 @@
+"""Batches of rows of like length, each padded to its own longest row."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from compression.data.encoding import Encoded
+
+WINDOW = 50
+"""Batches sorted by length together; small enough that batches stay a random sample, large enough to save padding."""
+EVALUATION_PIECES = 4096
+"""Word pieces per evaluation batch, padding included: keeps memory even for long rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """B rows of L word pieces: `input_ids`, `token_type_ids`, `attention_mask` (B, L), `labels` and `rows` (B,)."""
+
+    input_ids: torch.Tensor
+    token_type_ids: torch.Tensor | None
+    attention_mask: torch.Tensor | None
+    """None where no row is padded."""
+    labels: torch.Tensor
+    rows: npt.NDArray[np.int64]
+
+    @property
+    def inputs(self) -> dict[str, torch.Tensor]:
+        """Keyword arguments of a transformers model."""
+        inputs = {"input_ids": self.input_ids}
+        if self.attention_mask is not None:
+            inputs["attention_mask"] = self.attention_mask
+        if self.token_type_ids is not None:
+            inputs["token_type_ids"] = self.token_type_ids
+        return inputs
+
+
+def collate(data: Encoded, rows: npt.NDArray[np.int64], device: torch.device) -> Batch:
+    lengths = data.lengths[rows]
+    longest = int(lengths.max())
+    real = np.arange(longest) < lengths[:, None]
+    places = np.concatenate([np.arange(data.offsets[row], data.offsets[row + 1]) for row in rows])
+    input_ids = np.full(real.shape, data.pad_piece, dtype=np.int64)
+    input_ids[real] = data.pieces[places]
+    segments = None
+    if data.segments is not None:
+        segments = np.zeros(real.shape, dtype=np.int64)
+        segments[real] = data.segments[places]
+    return Batch(
+        input_ids=torch.from_numpy(input_ids).to(device),
+        token_type_ids=None if segments is None else torch.from_numpy(segments).to(device),
+        attention_mask=None if real.all() else torch.from_numpy(real.astype(np.int64)).to(device),
+        labels=torch.from_numpy(data.labels[rows]).to(device),
+        rows=rows,
+    )
+
+
+def epoch_batches(data: Encoded, batch_size: int, seed: int, epoch: int) -> list[npt.NDArray[np.int64]]:
+    """Row numbers of each batch of an epoch; a function of seed and epoch, so that a position is two numbers."""
+    random = np.random.default_rng([seed, epoch])
+    order = random.permutation(len(data))
+    lengths = data.lengths
+    batches: list[npt.NDArray[np.int64]] = []
+    for start in range(0, len(order), WINDOW * batch_size):
+        window = order[start : start + WINDOW * batch_size]
+        window = window[np.argsort(lengths[window], kind="stable")]
+        batches += [window[i : i + batch_size] for i in range(0, len(window), batch_size)]
+    return [batches[i] for i in random.permutation(len(batches))]
+
+
+def evaluation_batches(data: Encoded, device: torch.device) -> Iterator[Batch]:
+    """Every row once, longest first, so that what does not fit fails at once."""
+    lengths = data.lengths
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, EVALUATION_PIECES // int(lengths[order[start]]))
+        yield collate(data, order[start : start + size], device)
+        start += size

@@ -1,0 +1,122 @@
+"""Measures the original and the result alike and puts the report together."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+from transformers import PreTrainedModel
+
+from compression.architectures import anatomy_of, count_parameters
+from compression.checkpoints.facts import ModelFacts
+from compression.context import Context, TaskData
+from compression.data.encoding import read_columns
+from compression.evaluation.cost import count_multiply_adds, measure_latency, peak_memory, typical_batch
+from compression.evaluation.loyalty import loyalty
+from compression.machine import describe_machine
+from compression.report.build import (
+    check_constraints,
+    class_results,
+    flipped_rows,
+    measured_metrics,
+    paired_test,
+    thinned,
+)
+from compression.report.schema import Latency, ModelResult, Report
+from compression.spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The two models as read from their files, and their logits (N, C) on the evaluation rows."""
+
+    original: PreTrainedModel
+    result: PreTrainedModel
+    original_facts: ModelFacts
+    result_facts: ModelFacts
+    before: npt.NDArray[np.float32]
+    after: npt.NDArray[np.float32]
+
+
+def compare(
+    spec: RunSpec, models: Comparison, data: TaskData, context: Context, seconds: dict[str, float]
+) -> Report:
+    """The report; `seconds` is by phase and may still grow."""
+    plan, labels = spec.plan, data.evaluation.labels
+    latencies = measure_latency(
+        (models.original, models.result), data.evaluation, plan.evaluation.latency, context.stop_if_requested
+    )
+    before, after = (
+        _model_result(spec, model, facts, logits, latency, data)
+        for model, facts, logits, latency in (
+            (models.original, models.original_facts, models.before, latencies[0]),
+            (models.result, models.result_facts, models.after, latencies[1]),
+        )
+    )
+    base = before.metrics[data.metric].value
+    retention = after.metrics[data.metric].value / base if base > 0 else None
+    agreement = loyalty(models.before, models.after, labels, plan.seed)
+    constraints, verdict = check_constraints(plan.constraints, before, after, retention, agreement)
+    texts, pairs, _ = read_columns(spec.dataset, plan.evaluation.split, plan.task)
+    flipped, flipped_total = flipped_rows(models.before, models.after, labels, plan.task, texts, pairs)
+    return Report(
+        job_id=spec.runtime.job_id,
+        job_name=spec.runtime.job_name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        recipe=[_in_words(step.model_dump(exclude_defaults=True)) for step in plan.steps],
+        task=plan.task.type,
+        metric=data.metric,
+        split=plan.evaluation.split,
+        rows=len(labels),
+        seed=plan.seed,
+        before=before,
+        after=after,
+        retention=retention,
+        size_ratio=after.bytes / before.bytes,
+        speedup={b.batch_size: b.median_ms / a.median_ms for b, a in zip(*latencies, strict=True)},
+        paired_test=paired_test(models.before, models.after, labels, plan.task),
+        loyalty=agreement,
+        flipped=flipped,
+        flipped_total=flipped_total,
+        curves=thinned(context.curves),
+        constraints=constraints,
+        verdict=verdict,
+        warnings=context.warnings,
+        seconds=seconds,
+        machine=describe_machine(context.device),
+    )
+
+
+def _model_result(
+    spec: RunSpec,
+    model: PreTrainedModel,
+    facts: ModelFacts,
+    logits: npt.NDArray[np.float32],
+    latency: list[Latency],
+    data: TaskData,
+) -> ModelResult:
+    plan, rows = spec.plan, data.evaluation
+    largest = typical_batch(rows, max(plan.evaluation.latency.batch_sizes), model.device)
+    return ModelResult(
+        metrics=measured_metrics(logits, rows.labels, plan.task, plan.seed),
+        classes=class_results(logits, rows.labels, plan.task),
+        layers=facts.layers,
+        hidden_size=facts.hidden_size,
+        parameters=count_parameters(model),
+        embedding_parameters=count_parameters(model.get_submodule(anatomy_of(model).embeddings)),
+        bytes=facts.bytes,
+        flops=count_multiply_adds(model, rows),
+        latency=latency,
+        peak_memory_bytes=peak_memory(model, largest),
+    )
+
+
+def _in_words(settings: dict[str, object]) -> str:
+    """`theseus, successor_layers 3, training.epochs 2` of a step's settings that differ from the defaults."""
+    words = [str(settings.pop("method"))]
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            words += [f"{name}.{key} {inner}" for key, inner in value.items()]
+        else:
+            words.append(f"{name} {value}")
+    return ", ".join(words)

@@ -1,0 +1,118 @@
+"""What a model costs to run: latency, arithmetic, memory. Both models in turn, in one process, on the same rows."""
+
+import ctypes
+import re
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import PreTrainedModel
+
+from compression.data.batches import Batch, collate
+from compression.data.encoding import Encoded
+from compression.report.schema import Latency
+from compression.spec import LatencyRequest
+
+WARMUP = 3
+LEAST_ROUNDS = 10
+SECONDS = 1.0
+"""Time for each batch size, once the least number of rounds is done."""
+
+
+def typical_batch(data: Encoded, size: int, device: torch.device) -> Batch:
+    """`size` rows of about median length, cut to the same number of word pieces so that nothing is padded."""
+    order = np.argsort(data.lengths, kind="stable")
+    middle = np.arange(size) + max(0, (len(order) - size) // 2)
+    batch = collate(data, order[middle % len(order)], device)
+    length = int(data.lengths[batch.rows].min())
+    segments = None if batch.token_type_ids is None else batch.token_type_ids[:, :length]
+    return Batch(batch.input_ids[:, :length], segments, None, batch.labels, batch.rows)
+
+
+def measure_latency(
+    models: tuple[PreTrainedModel, PreTrainedModel],
+    data: Encoded,
+    request: LatencyRequest,
+    between_rounds: Callable[[], None],
+) -> tuple[list[Latency], list[Latency]]:
+    """Median and 95th percentile of a forward pass for each batch size, the two models taking turns."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(request.threads)
+    measured: tuple[list[Latency], list[Latency]] = ([], [])
+    try:
+        for size in request.batch_sizes:
+            batch = typical_batch(data, size, models[0].device)
+            times = _take_turns(models, batch, between_rounds)
+            for latencies, milliseconds in zip(measured, times, strict=True):
+                latency = Latency(
+                    batch_size=size,
+                    sequence_length=batch.input_ids.shape[1],
+                    threads=request.threads,
+                    median_ms=statistics.median(milliseconds),
+                    p95_ms=float(np.percentile(milliseconds, 95)),
+                )
+                latencies.append(latency)
+    finally:
+        torch.set_num_threads(threads)
+    return measured
+
+
+def _take_turns(
+    models: tuple[PreTrainedModel, PreTrainedModel], batch: Batch, between_rounds: Callable[[], None]
+) -> tuple[list[float], list[float]]:
+    times: tuple[list[float], list[float]] = ([], [])
+    rounds, deadline = -WARMUP, time.monotonic() + SECONDS
+    while rounds < LEAST_ROUNDS or time.monotonic() < deadline:
+        between_rounds()
+        for model, milliseconds in zip(models, times, strict=True):
+            taken = _forward_milliseconds(model, batch)
+            if rounds >= 0:
+                milliseconds.append(taken)
+        rounds += 1
+    return times
+
+
+@torch.inference_mode()
+def _forward_milliseconds(model: PreTrainedModel, batch: Batch) -> float:
+    started = time.perf_counter()
+    model(**batch.inputs)
+    if model.device.type == "cuda":
+        torch.cuda.synchronize()
+    return (time.perf_counter() - started) * 1000
+
+
+def count_multiply_adds(model: PreTrainedModel, data: Encoded) -> int:
+    """Of one forward pass for one row of median length."""
+    batch = typical_batch(data, 1, model.device)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model(**batch.inputs)
+    return int(counter.get_total_flops()) // 2
+
+
+def peak_memory(model: PreTrainedModel, batch: Batch) -> int:
+    """Bytes of the weights and of what a forward pass adds to them at its highest."""
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    if model.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        _forward_milliseconds(model, batch)
+        return weights + torch.cuda.max_memory_allocated() - before
+    _forget_peak()
+    before = _resident("VmRSS")
+    _forward_milliseconds(model, batch)
+    return weights + max(0, _resident("VmHWM") - before)
+
+
+def _forget_peak() -> None:
+    """Give freed memory back to the system, so that it is counted again, and reset the high-water mark (Linux)."""
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _resident(field: str) -> int:
+    match = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    return int(match[1]) * 1024 if match else 0

@@ -1,0 +1,94 @@
+"""Writes the files of a job, once and deterministically."""
+
+import hashlib
+import json
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from compression.context import Context, TaskData
+from compression.data.encoding import read_columns
+from compression.machine import describe_machine
+from compression.report.card import render_card
+from compression.report.html import render_html
+from compression.report.schema import Report
+from compression.spec import RunSpec
+
+SUMS = "SHA256SUMS"
+
+
+def write_artifacts(
+    spec: RunSpec,
+    report: Report,
+    context: Context,
+    data: TaskData,
+    before: npt.NDArray[np.float32],
+    after: npt.NDArray[np.float32],
+    out: Path,
+) -> None:
+    """Fill `out/artifacts` from `out/model` and the report."""
+    folder = out / "artifacts"
+    folder.mkdir()
+    write_tar(out / "model", folder / "model.tar")
+    (folder / "report.json").write_text(report.model_dump_json(indent=2) + "\n", "utf-8")
+    (folder / "report.html").write_text(render_html(report), "utf-8")
+    (folder / "README.md").write_text(render_card(report, spec.plan), "utf-8")
+    _write_lines(
+        folder / "metrics.jsonl",
+        [{"name": n, "step": s, "value": v} for n, points in context.curves.items() for s, v in points],
+    )
+    _write_lines(folder / "predictions.jsonl", _prediction_rows(spec, data, before, after))
+    manifest = {
+        "plan": spec.plan.model_dump(mode="json"),
+        "inputs": {"model": _digests(spec.model), "dataset": _digests(spec.dataset)},
+        "job": {"id": spec.runtime.job_id, "name": spec.runtime.job_name, "attempt": spec.runtime.attempt},
+        "resumed": spec.runtime.resume_from is not None,
+        "machine": describe_machine(context.device).model_dump(),
+        "compute_dtype": str(context.dtype).removeprefix("torch."),
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", "utf-8")
+    sums = "".join(f"{digest}  {name}\n" for name, digest in _digests(folder).items())
+    (folder / SUMS).write_text(sums, "utf-8")
+
+
+def write_tar(folder: Path, path: Path) -> None:
+    """The files of a folder under its name, without anything of the machine or the moment."""
+    with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
+        for file in sorted(folder.iterdir()):
+            entry = tarfile.TarInfo(f"{folder.name}/{file.name}")
+            entry.size, entry.mode = file.stat().st_size, 0o644
+            with file.open("rb") as stream:
+                archive.addfile(entry, stream)
+
+
+def _write_lines(path: Path, rows: list[dict[str, object]]) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+def _prediction_rows(
+    spec: RunSpec, data: TaskData, before: npt.NDArray[np.float32], after: npt.NDArray[np.float32]
+) -> list[dict[str, object]]:
+    """Each evaluation row with the logits of both models, so that the result can be checked without the dataset."""
+    texts, pairs, _ = read_columns(spec.dataset, spec.plan.evaluation.split, spec.plan.task)
+    return [
+        {
+            "row": row + 1,
+            "text": text,
+            "text_pair": pairs[row] if pairs else None,
+            "label": data.evaluation.labels[row].item(),
+            "before": before[row].tolist(),
+            "after": after[row].tolist(),
+        }
+        for row, text in enumerate(texts)
+    ]
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    digests = {}
+    for path in sorted(folder.iterdir()):
+        with path.open("rb") as stream:
+            digests[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return digests

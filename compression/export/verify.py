@@ -1,0 +1,76 @@
+"""Checks a downloaded result: the sums of its files, and that the model in it still gives what the report says."""
+
+import hashlib
+import json
+import tarfile
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from compression.checkpoints.loading import load_model, open_source
+from compression.data.encoding import encode_rows
+from compression.errors import InputError, Problem
+from compression.evaluation.predict import predict
+from compression.events import VerifiedEvent
+from compression.export.artifacts import SUMS
+from compression.report.schema import Report
+from compression.tasks.resolution import Task
+from compression.tasks.text_classification import predictions, score
+
+TOLERANCE = 1e-3
+"""Largest difference of a logit that another processor's rounding explains."""
+
+
+def verify(folder: Path) -> VerifiedEvent:
+    """Check SHA256SUMS and evaluate the model again on the rows of predictions.jsonl.
+
+    Raises:
+        InputError: a file is missing or changed, or the model gives other results than the report says.
+    """
+    files = _check_sums(folder)
+    report = Report.model_validate_json((folder / "report.json").read_bytes())
+    plan = json.loads((folder / "manifest.json").read_bytes())["plan"]
+    task = Task.model_validate(plan["task"])
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text("utf-8").splitlines()]
+    labels = np.array([row["label"] for row in rows])
+    with tempfile.TemporaryDirectory() as scratch:
+        with tarfile.open(folder / "model.tar") as archive:
+            archive.extractall(scratch, filter="data")  # written by us: its sum has just been checked
+        source = open_source(Path(scratch) / "model")
+        texts = [row["text"] for row in rows]
+        pairs = [row["text_pair"] for row in rows] if task.columns.text_pair else None
+        encoded = encode_rows(source.tokenizer, texts, pairs, labels, task.max_length)
+        logits = predict(load_model(source.folder, source.facts), encoded, lambda: None)
+    difference = float(np.abs(logits - np.array([row["after"] for row in rows])).max())
+    measured = score(report.metric, predictions(logits, task), labels, task)
+    if difference > TOLERANCE:
+        message = f"a logit differs by {difference:.2g} from the one reported: this is not the model that was measured"
+        raise InputError(Problem("results_differ", message, "model.tar"))
+    return VerifiedEvent(
+        files=files,
+        rows=len(rows),
+        metric=report.metric,
+        reported=report.after.metrics[report.metric].value,
+        measured=measured,
+        largest_difference=difference,
+    )
+
+
+def _check_sums(folder: Path) -> int:
+    sums = folder / SUMS
+    if not sums.exists():
+        raise InputError(Problem("missing_file", f"there is no {SUMS} in {folder}", SUMS))
+    problems, lines = [], sums.read_text("utf-8").splitlines()
+    for line in lines:
+        digest, name = line.split("  ", 1)
+        file = folder / Path(name).name
+        if not file.exists():
+            problems.append(Problem("missing_file", "listed, but not there", name))
+            continue
+        with file.open("rb") as stream:
+            if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
+                problems.append(Problem("sum_differs", "the content is not what was written", name))
+    if problems:
+        raise InputError(problems)
+    return len(lines)

@@ -1,0 +1,21 @@
+"""Losses that compare two models."""
+
+import torch
+from torch.nn import functional
+
+
+def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: float) -> torch.Tensor:
+    """T^2 * KL(softmax(teacher / T) || softmax(student / T)) of logits (B, C), mean over rows.
+
+    Hinton, Vinyals, Dean 2015, section 2; the factor keeps gradients of the same size at every temperature. A
+    regression's single logit has no softmax: its term is the mean squared difference.
+    """
+    if student.shape[-1] == 1:
+        return functional.mse_loss(student.float(), teacher.float())
+    divergence = functional.kl_div(
+        functional.log_softmax(student.float() / temperature, dim=-1),
+        functional.log_softmax(teacher.float() / temperature, dim=-1),
+        reduction="batchmean",
+        log_target=True,
+    )
+    return divergence * temperature**2

@@ -1,0 +1,176 @@
+"""One run: load, measure the original, apply the steps, write the result, read it back, measure it alike, report."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+
+from transformers import PreTrainedModel
+
+from compression.architectures import ANATOMIES
+from compression.checkpoints.inspection import inspect_checkpoint
+from compression.checkpoints.loading import Source, load_model, open_source, save_checkpoint
+from compression.context import Context, TaskData
+from compression.data.encoding import encode_split
+from compression.errors import InputError, Problem
+from compression.evaluation.compare import Comparison, compare
+from compression.evaluation.predict import predict
+from compression.events import EventWriter, Phase, PhaseEvent, ProgressEvent, ResultEvent
+from compression.export.artifacts import write_artifacts
+from compression.machine import choose_device, compute_dtype, use_threads
+from compression.report.schema import Report
+from compression.spec import RunSpec
+from compression.training.checkpoint import read_checkpoint
+
+
+def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[], bool]) -> Report:
+    """Compress `spec.model` as `spec.plan` says and leave `out/model` and `out/artifacts`.
+
+    Raises:
+        InputError: the model or the dataset is at fault.
+        ComputeError: the work failed.
+        Stopped: `stop_requested` said so; the newest checkpoint is in `out/checkpoints`.
+    """
+    phase = Phases(emit)
+    use_threads(spec.runtime)
+    with phase(Phase.LOAD):
+        source = open_source(spec.model)
+        data = _load_data(spec, source)
+        context = _context(spec, source, data, out, emit, stop_requested)
+        model = _model_to_start_from(source, context)
+    with phase(Phase.BASELINE):
+        original = (
+            model
+            if context.step_input is None
+            else load_model(source.folder, source.facts).to(context.device)
+        )
+        before = predict(original, data.evaluation, context.stop_if_requested)
+        del original
+    with phase(Phase.COMPRESS):
+        model = _apply_steps(spec, model, data, context)
+    with phase(Phase.EXPORT):
+        save_checkpoint(model, source, out / "model")
+        facts = inspect_checkpoint(out / "model")
+        del model
+    with phase(Phase.EVALUATE):
+        result = load_model(out / "model", facts).to(context.device)
+        after = predict(result, data.evaluation, context.stop_if_requested)
+    with phase(Phase.BENCHMARK):
+        original = load_model(source.folder, source.facts).to(context.device)
+        comparison = Comparison(original, result, source.facts, facts, before, after)
+        report = compare(spec, comparison, data, context, phase.seconds)
+    write_artifacts(spec, report, context, data, before, after, out)
+    metric = report.metric
+    emit(
+        ResultEvent(
+            verdict=report.verdict,
+            metric=metric,
+            before=report.before.metrics[metric].value,
+            after=report.after.metrics[metric].value,
+            retention=report.retention,
+        )
+    )
+    return report
+
+
+class Phases:
+    """Announces each phase and adds up its seconds."""
+
+    def __init__(self, emit: EventWriter) -> None:
+        self.emit = emit
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, phase: Phase) -> Iterator[None]:
+        self.emit(PhaseEvent(phase=phase))
+        started = time.monotonic()
+        yield
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
+
+
+def _load_data(spec: RunSpec, source: Source) -> TaskData:
+    task, evaluation = spec.plan.task, spec.plan.evaluation
+    splits = {
+        split: encode_split(source, spec.dataset, split, task, spec.runtime.cache)
+        for split in ("train", "validation", "test")
+        if (spec.dataset / f"{split}.parquet").exists()
+    }
+    for split in ("train", evaluation.split):
+        if split not in splits:
+            raise InputError(
+                Problem("missing_split", f"the dataset has no split {split!r}", str(spec.dataset))
+            )
+    if evaluation.metric is None:
+        raise InputError(Problem("metric_not_settled", "a plan names its metric", "/plan/evaluation/metric"))
+    return TaskData(
+        task, evaluation.metric, splits["train"], splits.get("validation"), splits[evaluation.split]
+    )
+
+
+def _context(
+    spec: RunSpec,
+    source: Source,
+    data: TaskData,
+    out: Path,
+    emit: EventWriter,
+    stop_requested: Callable[[], bool],
+) -> Context:
+    device = choose_device(spec.runtime)
+    resumed = read_checkpoint(spec.runtime.resume_from) if spec.runtime.resume_from else None
+    context = Context(
+        source=source,
+        device=device,
+        dtype=compute_dtype(device),
+        seed=spec.plan.seed,
+        emit=emit,
+        stop_requested=stop_requested,
+        checkpoint_folder=out / "checkpoints",
+        checkpoint_seconds=spec.runtime.checkpoint_seconds,
+        total_steps=sum(step.trains.steps(len(data.train)) for step in spec.plan.steps if step.trains),
+        resumed=resumed,
+    )
+    if resumed is not None:
+        context.recipe_step = resumed.recipe_step
+        context.warnings = resumed.state["warnings"]
+        context.curves = {
+            name: [(s, v) for s, v in points] for name, points in resumed.state["curves"].items()
+        }
+        context.step_input = resumed.section("input") or None
+        context.step_config = resumed.state["config"]
+    return context
+
+
+def _model_to_start_from(source: Source, context: Context) -> PreTrainedModel:
+    """The source, or what the finished steps of an interrupted run made of it."""
+    if context.step_input is None:
+        return load_model(source.folder, source.facts).to(context.device)
+    anatomy = ANATOMIES[source.facts.architecture]
+    model = anatomy.model_class(anatomy.config_class.from_dict(context.step_config))
+    model.load_state_dict(context.step_input)
+    return model.eval().to(context.device)
+
+
+def _apply_steps(spec: RunSpec, model: PreTrainedModel, data: TaskData, context: Context) -> PreTrainedModel:
+    resumed_at = context.recipe_step
+    for index, params in enumerate(spec.plan.steps):
+        steps = params.trains.steps(len(data.train)) if params.trains else 0
+        if index >= resumed_at:
+            if index > resumed_at:
+                _begin_step(index, model, context)
+            # The registry's one list names the methods; each lives in the folder of its name.
+            model = import_module(f"compression.methods.{params.method}.method").run(
+                model, data, params, context
+            )
+            context.resumed = None
+        context.done += steps
+    context.emit(ProgressEvent(step=context.total_steps, total=context.total_steps))
+    return model
+
+
+def _begin_step(index: int, model: PreTrainedModel, context: Context) -> None:
+    """What the steps before made is the input of this one: an interruption must not cost them."""
+    context.recipe_step = index
+    context.step_input = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    context.step_config = model.config.to_dict()
+    context.save(0, {}, {"best_score": None})

@@ -1,0 +1,207 @@
+"""The one training loop.
+
+    for step in steps not yet done:
+        seed every random generator from (seed, recipe step, step)
+        objective.prepare(share of the steps done)      may say that there is nothing to train
+        forward in the compute type, backward, clip, optimizer step
+        record; every share of an epoch: validate, keep the best weights
+        checkpoint when one is due or the process shall stop
+    the best weights go back into the model
+
+A run that is interrupted at any step and goes on from its checkpoint ends with the same weights, bit for bit on CPU:
+the batches, the gates and the dropout of a step are functions of the seed and the step's number.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from compression.context import Context, TaskData
+from compression.data.batches import Batch, collate, epoch_batches
+from compression.errors import ComputeError, ReasonClass
+from compression.evaluation.predict import predict
+from compression.events import MetricEvent, ProgressEvent
+from compression.tasks.text_classification import majority_share, predictions, score
+from compression.training.params import Training
+from compression.training.precision import MixedPrecision
+
+POINTS = 200
+"""Values per training curve."""
+
+
+class Objective(Protocol):
+    """What a method optimises."""
+
+    model: PreTrainedModel
+
+    def trained(self) -> Iterator[nn.Parameter]:
+        """The parameters to optimise, in an order that is the same in every run."""
+
+    def prepare(self, step: int, fraction: float) -> bool:
+        """Set the model up for a step after `fraction` of all steps; False where the step would train nothing."""
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """The scalar to minimise."""
+
+    def observed(self) -> dict[str, float]:
+        """Values of the step at hand worth a curve, e.g. the replacing rate."""
+
+
+def train(objective: Objective, data: TaskData, training: Training, context: Context) -> None:
+    """Train the objective's parameters in place and leave the best weights seen in them.
+
+    Raises:
+        Stopped: the process was asked to stop; a checkpoint is written.
+        ComputeError: the loss is not finite.
+    """
+    run = _Run(objective, data, training, context)
+    run.resume()
+    objective.model.train()
+    for step in range(run.step, run.total):
+        run.train_step(step)
+        if run.evaluation_due():
+            run.evaluate()
+        if context.stop_requested():
+            run.save()
+            context.stop_if_requested()
+        if context.checkpoint_due():
+            run.save()
+    run.save()
+    run.finish()
+
+
+class _Run:
+    """The state of one training: everything a checkpoint holds."""
+
+    def __init__(self, objective: Objective, data: TaskData, training: Training, context: Context) -> None:
+        self.objective, self.data, self.training, self.context = objective, data, training, context
+        self.weights = MixedPrecision(
+            objective.model, objective.trained(), context.dtype, training.weight_decay
+        )
+        self.total = training.steps(len(data.train))
+        self.per_epoch = math.ceil(len(data.train) / training.batch_size)
+        self.evaluation_every = max(1, self.per_epoch // training.evaluations_per_epoch)
+        self.record_every = max(1, self.total // POINTS)
+        self.step = 0
+        self.best: torch.Tensor | None = None
+        self.best_score = -math.inf
+        self.losses: list[torch.Tensor] = []
+        self.epoch_order: tuple[int, list[Any]] = (-1, [])
+        self.started = time.monotonic()
+        self.started_at_step = 0
+
+    def train_step(self, step: int) -> None:
+        fraction = step / self.total
+        self._seed(step)
+        if self.objective.prepare(step, fraction):
+            self._optimize(self._batch(step), fraction)
+        self.step = step + 1
+        if self.step % self.record_every == 0 or self.step == self.total:
+            self._record(fraction)
+
+    def _optimize(self, batch: Batch, fraction: float) -> None:
+        loss = self.objective.loss(batch)
+        torch.autograd.backward(loss)
+        self.weights.step(self._learning_rate(fraction), self.training.clip_norm)
+        self.losses.append(loss.detach())
+
+    def _learning_rate(self, fraction: float) -> float:
+        warmup = self.training.warmup_fraction
+        share = fraction / warmup if fraction < warmup else (1 - fraction) / (1 - warmup)
+        return self.training.learning_rate * share
+
+    def _batch(self, step: int) -> Batch:
+        epoch, index = divmod(step, self.per_epoch)
+        if self.epoch_order[0] != epoch:
+            batches = epoch_batches(self.data.train, self.training.batch_size, self.context.seed, epoch)
+            self.epoch_order = epoch, batches
+        return collate(self.data.train, self.epoch_order[1][index], self.context.device)
+
+    def _seed(self, step: int) -> None:
+        words = np.random.SeedSequence([self.context.seed, self.context.recipe_step, step]).generate_state(2)
+        torch.manual_seed(int(words[0]) << 32 | int(words[1]))
+
+    def _record(self, fraction: float) -> None:
+        values = {"learning_rate": self._learning_rate(fraction), **self.objective.observed()}
+        if self.losses:
+            values["loss"] = float(torch.stack(self.losses).mean())
+            self.losses.clear()
+            if not math.isfinite(values["loss"]):
+                message = f"the loss is not finite at step {self.step}: lower the learning rate"
+                raise ComputeError("diverged", message, ReasonClass.USER)
+        seconds = time.monotonic() - self.started
+        trained = self.step - self.started_at_step
+        values["examples_per_second"] = trained * self.training.batch_size / seconds
+        self._tell(values)
+        left = (self.context.total_steps - self.context.done - self.step) * seconds / trained
+        done = self.context.done + self.step
+        self.context.emit(ProgressEvent(step=done, total=self.context.total_steps, eta_seconds=left))
+
+    def _tell(self, values: dict[str, float]) -> None:
+        self.context.record(self.step, values)
+        self.context.emit(MetricEvent(step=self.context.done + self.step, values=values))
+
+    def evaluation_due(self) -> bool:
+        return self.data.selection is not None and (
+            self.step % self.evaluation_every == 0 or self.step == self.total
+        )
+
+    def evaluate(self) -> None:
+        """Validate, and keep the weights if they are the best so far; of equals the later, which trained longer."""
+        assert self.data.selection is not None
+        task, labels = self.data.task, self.data.selection.labels
+        logits = predict(self.objective.model, self.data.selection, self._stop_between_batches)
+        predicted = predictions(logits, task)
+        value = score(self.data.metric, predicted, labels, task)
+        self._tell({f"eval.{self.data.metric}": value})
+        if value >= self.best_score:
+            self.best_score = value
+            self.best = self.weights.weights()
+        if (
+            task.problem_type == "single_label"
+            and self.step * 2 >= self.total
+            and len(np.unique(predicted)) == 1
+        ):
+            share = majority_share(labels)
+            self.context.warn(
+                "stuck_at_one_class",
+                f"at step {self.step} the model gives every validation row the same class (the most frequent one has "
+                f"{share:.1%} of the rows): train longer, or start from layers of each module",
+            )
+
+    def _stop_between_batches(self) -> None:
+        if self.context.stop_requested():
+            self.save()
+            self.context.stop_if_requested()
+
+    def finish(self) -> None:
+        """Leave the best weights seen, or the last ones where nothing was validated."""
+        if self.best is not None:
+            self.weights.put_weights(self.best)
+        self.weights.release()
+        self.objective.model.eval()
+
+    def save(self) -> None:
+        tensors = {f"weights.{name}": tensor for name, tensor in self.weights.state().items()}
+        tensors |= {f"loss.{i}": loss for i, loss in enumerate(self.losses)}
+        if self.best is not None:
+            tensors["best"] = self.best
+        best_score = self.best_score if self.best is not None else None
+        self.context.save(self.step, tensors, {"best_score": best_score})
+
+    def resume(self) -> None:
+        checkpoint = self.context.resumed
+        if checkpoint is None or checkpoint.recipe_step != self.context.recipe_step or not checkpoint.step:
+            return
+        self.step = self.started_at_step = checkpoint.step
+        self.weights.put_state(checkpoint.section("weights"))
+        self.losses = [checkpoint.tensors[f"loss.{i}"] for i in range(len(checkpoint.section("loss")))]
+        if checkpoint.state["best_score"] is not None:
+            self.best_score = checkpoint.state["best_score"]
+            self.best = checkpoint.tensors["best"].to(self.context.device)

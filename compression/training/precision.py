@@ -1,0 +1,101 @@
+"""Mixed precision without autocast: layers compute in a short type, their exact weights live in one float32 vector.
+
+Autocast casts every weight at every call and every gradient on its way back. Here the trained layers are held in the
+compute type; embeddings and head stay float32. All trained parameters are views of flat vectors, so that clipping, the
+optimizer and the copy between the types are one operation each (the scheme of Micikevicius et al. 2018, section 3.1).
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from compression.architectures import anatomy_of
+
+STATE = ("exp_avg", "exp_avg_sq", "step")
+"""What AdamW keeps of a parameter."""
+
+
+class MixedPrecision:
+    """Trained parameters of a model: what it computes with, and the float32 vector that AdamW moves.
+
+    Parameters of the encoder's layers become views of `working`, in `dtype`; the others views of the vector itself.
+    Frozen layers must be in `dtype` already. `release` makes the parameters ordinary float32 ones again.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, trained: Iterable[nn.Parameter], dtype: torch.dtype, weight_decay: float
+    ) -> None:
+        anatomy = anatomy_of(model)
+        in_layers = set(anatomy.layers_of(model).parameters())
+        trained = list(trained)
+        short = [p for p in trained if p in in_layers]
+        exact = [p for p in trained if p not in in_layers]
+        self.parameters = short + exact
+        self.vector = nn.Parameter(torch.cat([p.detach().flatten() for p in self.parameters]))
+        self.gradient = self.vector.grad = torch.zeros_like(self.vector)
+        self.border = sum(p.numel() for p in short)
+        self.working = self.vector.detach()[: self.border].to(dtype)
+        self.working_gradient = torch.zeros_like(self.working)
+        _share(short, self.working, self.working_gradient)
+        _share(exact, self.vector.detach()[self.border :], self.gradient[self.border :])
+        self.optimizer = torch.optim.AdamW([self.vector], weight_decay=weight_decay, fused=True)
+        embeddings = model.get_submodule(anatomy.embeddings)
+        self.hooks = [embeddings.register_forward_hook(lambda _module, _inputs, states: states.to(dtype))]
+        for head in anatomy.head_of(model):
+            self.hooks.append(
+                head.register_forward_pre_hook(lambda _module, inputs: (inputs[0].float(), *inputs[1:]))
+            )
+
+    def step(self, learning_rate: float, clip_norm: float) -> None:
+        """One optimizer step on the gradients that have gathered; they are zero afterwards.
+
+        Zero, not None: a successor that was not drawn goes on moving on its momentum, as in the official code.
+        """
+        self.gradient[: self.border].copy_(self.working_gradient)
+        self.gradient.mul_((clip_norm / (self.gradient.norm() + 1e-6)).clamp(max=1.0))
+        self.optimizer.param_groups[0]["lr"] = learning_rate
+        self.optimizer.step()
+        self.working.copy_(self.vector.detach()[: self.border])
+        self.working_gradient.zero_()
+        self.gradient.zero_()
+
+    def weights(self) -> torch.Tensor:
+        """A copy of the float32 vector."""
+        return self.vector.detach().clone()
+
+    def put_weights(self, weights: torch.Tensor) -> None:
+        with torch.no_grad():
+            self.vector.copy_(weights)
+            self.working.copy_(self.vector[: self.border])
+
+    def state(self) -> dict[str, torch.Tensor]:
+        state = self.optimizer.state[self.vector]
+        return {"vector": self.vector.detach()} | {name: state[name] for name in STATE if name in state}
+
+    def put_state(self, state: dict[str, torch.Tensor]) -> None:
+        self.put_weights(state["vector"])
+        moments = {name: state[name] for name in STATE if name in state}
+        if moments:
+            moments = {name: t if name == "step" else t.to(self.vector.device) for name, t in moments.items()}
+            self.optimizer.state[self.vector] = moments
+
+    def release(self) -> None:
+        for hook in self.hooks:
+            hook.remove()
+        parts = self.weights().split([p.numel() for p in self.parameters])
+        for parameter, part in zip(self.parameters, parts, strict=True):
+            parameter.grad = None
+            parameter.data = part.view_as(parameter)
+
+
+def _share(parameters: list[nn.Parameter], weights: torch.Tensor, gradients: torch.Tensor) -> None:
+    """Make weights and gradients of the parameters views of two vectors."""
+    start = 0
+    for parameter in parameters:
+        end = start + parameter.numel()
+        shape = parameter.shape
+        parameter.data = weights[start:end].view(shape)
+        parameter.grad = gradients[start:end].view(shape)
+        start = end
