@@ -1,0 +1,50 @@
+"""What docker-compose.yml promises and only a reading can check; `make compose-smoke` runs it for real."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docker-compose.yml").read_text()
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+OURS = [name for name, service in SERVICES.items() if "build" in service]
+
+
+def test_every_secret_is_required_and_none_is_given() -> None:
+    secrets = re.findall(r"\$\{(\w+PASSWORD)([^}]*)\}", TEXT)
+    assert {name for name, _ in secrets} == {"POSTGRES_PASSWORD", "REDIS_PASSWORD"}
+    assert all(rest.startswith(":?") for _, rest in secrets)
+    example = (ROOT / ".env.example").read_text()
+    assert re.findall(r"^(\w+PASSWORD)=(.*)$", example, re.MULTILINE) == [
+        ("POSTGRES_PASSWORD", ""),
+        ("REDIS_PASSWORD", ""),
+    ]
+
+
+def test_every_variable_is_explained_in_the_example() -> None:
+    used = set(re.findall(r"\$\{(\w+)", TEXT))
+    explained = set(re.findall(r"^(\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
+    assert used == explained
+
+
+def test_only_the_api_is_published_and_by_default_to_this_machine_only() -> None:
+    assert [name for name, service in SERVICES.items() if "ports" in service] == ["api"]
+    assert SERVICES["api"]["ports"][0].startswith("${PLANKWRIGHT_BIND:-127.0.0.1}:")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_our_containers_have_no_privileges_and_hear_signals(name: str) -> None:
+    service = SERVICES[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["init"] is True
+    assert isinstance(service["command"], list), "a shell would keep SIGTERM for itself"
+
+
+def test_our_images_do_not_run_as_root() -> None:
+    stages = (ROOT / "deploy/Dockerfile").read_text().split("FROM ")
+    ends = {stage.split()[2]: stage.rstrip().splitlines()[-1] for stage in stages if " AS " in stage}
+    assert ends["api"] == ends["worker"] == "USER plankwright"
