@@ -1,0 +1,132 @@
+"""Judges a checkpoint folder from a user: torch-free, and before anything is built of it.
+
+transformers loads a checkpoint with missing weights, NaN or absurd sizes without a word; so the judgement is ours.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from compression.checkpoints.config import ClassifierConfig, parse_config
+from compression.checkpoints.facts import ModelFacts
+from compression.checkpoints.layout import expected_tensors
+from compression.checkpoints.safetensors_header import TensorInfo
+from compression.checkpoints.strict_json import read_json_object
+from compression.checkpoints.tokenizer_files import count_token_ids
+from compression.checkpoints.weights import INDEX, SHARD, SINGLE, check_finite, check_tensors, read_tensors
+from compression.errors import InputError, Problem
+
+CHECKPOINT_FILES = frozenset({
+    "config.json", SINGLE, INDEX, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt",
+})  # fmt: skip
+"""Beside the shards, all that belongs to a checkpoint; other files are no business of ours."""
+
+PICKLES = re.compile(r".*\.(bin|pt|pth|pkl|pickle|ckpt|h5|msgpack)", re.IGNORECASE)
+LEFTOVERS = re.compile(r"training_args\.bin|(optimizer|scheduler|scaler)\.pt|rng_state(_\d+)?\.pth")
+"""What transformers' Trainer leaves beside a model; it is ignored like any other foreign file."""
+MAX_CONFIG_BYTES = 1_000_000
+
+T = TypeVar("T")
+
+
+def checkpoint_files(folder: Path) -> list[str]:
+    """Names of the files in a folder that belong to a checkpoint, in order."""
+    return sorted(
+        path.name
+        for path in folder.iterdir()
+        if (path.name in CHECKPOINT_FILES or SHARD.fullmatch(path.name)) and path.is_file()
+    )
+
+
+def inspect_checkpoint(folder: Path) -> ModelFacts:
+    """Judge a checkpoint of a text classifier.
+
+    Raises:
+        InputError: every problem found.
+    """
+    problems = _file_problems(folder)
+
+    def try_to(read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except InputError as error:
+            problems.extend(error.problems)
+            return None
+
+    has_config = (folder / "config.json").is_file()
+    config = try_to(lambda: _read_config(folder)) if has_config else None
+    tensors = try_to(lambda: read_tensors(folder))
+    if config is not None:
+        problems += try_to(lambda: _tokenizer_problems(folder, config)) or []
+    if config is not None and tensors is not None:
+        problems += check_tensors(tensors, config)
+    if tensors is not None:
+        problems += check_finite(folder, tensors)
+    if problems or config is None or tensors is None:
+        raise InputError(problems)
+    return _facts(folder, config, tensors)
+
+
+def sanitized_config(raw: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a `config.json` that may be given to transformers, as they are.
+
+    Raises:
+        InputError: the config is refused.
+    """
+    return parse_config(raw).model_dump(exclude_unset=True)
+
+
+def _file_problems(folder: Path) -> list[Problem]:
+    files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    configs = [name for name in files if Path(name).name == "config.json"]
+    cure = "pickled weights are never read: load the model, and save_pretrained writes safetensors"
+    problems = [
+        Problem("pickle_weights", cure, name)
+        for name in files
+        if PICKLES.fullmatch(Path(name).name) and not LEFTOVERS.fullmatch(Path(name).name)
+    ]
+    if len(configs) > 1:
+        message = f"there are several: {', '.join(configs[:5])}; send the folder of one checkpoint"
+        problems.append(Problem("several_configs", message, "config.json"))
+    elif configs != ["config.json"]:
+        found = f", only {configs[0]}" if configs else ""
+        message = f"there is no config.json at the top of the checkpoint{found}"
+        problems.append(Problem("missing_config", message, "config.json"))
+    return problems
+
+
+def _read_config(folder: Path) -> ClassifierConfig:
+    return parse_config(read_json_object(folder / "config.json", MAX_CONFIG_BYTES))
+
+
+def _tokenizer_problems(folder: Path, config: ClassifierConfig) -> list[Problem]:
+    token_ids = count_token_ids(folder, config.model_type)
+    if token_ids <= config.vocab_size:
+        return []
+    message = f"the tokenizer has {token_ids} token ids, but vocab_size in config.json is {config.vocab_size}"
+    return [Problem("tokenizer_exceeds_embeddings", message, "tokenizer.json")]
+
+
+def _facts(folder: Path, config: ClassifierConfig, tensors: dict[str, TensorInfo]) -> ModelFacts:
+    weights = [tensors[name] for name in expected_tensors(config)]
+    by_format: Counter[str] = Counter()
+    for tensor in weights:
+        by_format[tensor.dtype] += tensor.elements
+    return ModelFacts(
+        architecture=config.model_type,
+        task="text-classification",
+        problem_type="regression" if len(config.labels) == 1 else "single_label",
+        labels=config.labels,
+        layers=config.num_hidden_layers,
+        hidden_size=config.hidden_size,
+        attention_heads=config.num_attention_heads,
+        intermediate_size=config.intermediate_size,
+        vocabulary_size=config.vocab_size,
+        max_length=config.max_length,
+        parameters=by_format.total(),
+        bytes=sum((folder / file).stat().st_size for file in {tensor.file for tensor in weights}),
+        dtype=by_format.most_common(1)[0][0],
+    )

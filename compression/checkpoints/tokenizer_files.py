@@ -1,0 +1,79 @@
+"""The tokenizer files of a checkpoint: which there are, and how many token ids they use. Nothing of them is run."""
+
+from pathlib import Path
+from typing import Any
+
+from compression.checkpoints.facts import Architecture
+from compression.checkpoints.strict_json import read_json_object
+from compression.errors import InputError, Problem
+
+MAX_BYTES = 16_000_000
+MAX_TOKEN_ID = 10_000_000
+
+
+def count_token_ids(folder: Path, architecture: Architecture) -> int:
+    """One more than the highest id that the tokenizer can give.
+
+    Raises:
+        InputError: there is no tokenizer, or its files are not what they should be.
+    """
+    _refuse_code(folder / "tokenizer_config.json")
+    if (folder / "tokenizer.json").is_file():
+        return _count_in_tokenizer_json(folder / "tokenizer.json")
+    return max(
+        _count_in_vocabulary(folder, architecture), _count_in_added_tokens(folder / "added_tokens.json")
+    )
+
+
+def _refuse_code(path: Path) -> None:
+    if path.is_file() and read_json_object(path, MAX_BYTES).get("auto_map"):
+        message = "code that comes with a tokenizer is never run: remove auto_map"
+        raise InputError(Problem("remote_code", message, f"{path.name}#/auto_map"))
+
+
+def _count_in_tokenizer_json(path: Path) -> int:
+    content = read_json_object(path, MAX_BYTES)
+    model, added = content.get("model"), content.get("added_tokens") or []
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if not isinstance(vocabulary, dict) or not isinstance(added, list):
+        raise _invalid("it holds no vocabulary of WordPiece or BPE", path)
+    ids = [token.get("id") if isinstance(token, dict) else None for token in added]
+    return _count([*vocabulary.values(), *ids], path)
+
+
+def _count_in_vocabulary(folder: Path, architecture: Architecture) -> int:
+    needed = ["vocab.json", "merges.txt"] if architecture == "roberta" else ["vocab.txt"]
+    if not all((folder / name).is_file() for name in needed):
+        message = (
+            f"there is no tokenizer: tokenizer.json, or {' and '.join(needed)}, belongs to the checkpoint"
+        )
+        raise InputError(Problem("missing_tokenizer", message, "tokenizer.json"))
+    path = folder / needed[0]
+    if architecture == "roberta":
+        _read_text(folder / "merges.txt")
+        return _count(list(read_json_object(path, MAX_BYTES).values()), path)
+    # Not splitlines(): vocabularies hold tokens that Unicode counts as line ends.
+    return len(_read_text(path).removesuffix("\n").split("\n"))
+
+
+def _count_in_added_tokens(path: Path) -> int:
+    return _count(list(read_json_object(path, MAX_BYTES).values()), path) if path.is_file() else 0
+
+
+def _count(ids: list[Any], path: Path) -> int:
+    if not all(type(token_id) is int and 0 <= token_id <= MAX_TOKEN_ID for token_id in ids):
+        raise _invalid(f"a token id is not a whole number from 0 to {MAX_TOKEN_ID}", path)
+    return max(ids, default=-1) + 1
+
+
+def _read_text(path: Path) -> str:
+    if path.stat().st_size > MAX_BYTES:
+        raise InputError(Problem("file_too_large", f"no more than {MAX_BYTES} bytes are read", path.name))
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise _invalid(f"it is not UTF-8 text: {error}", path) from error
+
+
+def _invalid(message: str, path: Path) -> InputError:
+    return InputError(Problem("invalid_tokenizer", message, path.name))
