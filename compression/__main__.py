@@ -88,7 +88,7 @@ def _run(spec: Path, out: Path, emit: EventWriter, stop: threading.Event) -> Non
 
 
 def _wait(emit: EventWriter, stop: threading.Event) -> None:
-    """Pay for the imports ahead of the job. The end of standard input is the end of the parent, and so of this process."""
+    """Pay for the imports ahead of the job. The end of standard input is the end of the parent, and of this process."""
     import compression.run  # noqa: F401
 
     emit(ReadyEvent())

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from typing import cast
 
 from transformers import PreTrainedModel
 
@@ -41,9 +42,7 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
         model = _model_to_start_from(source, context)
     with phase(Phase.BASELINE):
         original = (
-            model
-            if context.step_input is None
-            else load_model(source.folder, source.facts).to(context.device)
+            model if context.step_input is None else load_model(source.folder, source.facts, context.device)
         )
         before = predict(original, data.evaluation, context.stop_if_requested)
         del original
@@ -54,10 +53,10 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
         facts = inspect_checkpoint(out / "model")
         del model
     with phase(Phase.EVALUATE):
-        result = load_model(out / "model", facts).to(context.device)
+        result = load_model(out / "model", facts, context.device)
         after = predict(result, data.evaluation, context.stop_if_requested)
     with phase(Phase.BENCHMARK):
-        original = load_model(source.folder, source.facts).to(context.device)
+        original = load_model(source.folder, source.facts, context.device)
         comparison = Comparison(original, result, source.facts, facts, before, after)
         report = compare(spec, comparison, data, context, phase.seconds)
     write_artifacts(spec, report, context, data, before, after, out)
@@ -143,12 +142,12 @@ def _context(
 
 def _model_to_start_from(source: Source, context: Context) -> PreTrainedModel:
     """The source, or what the finished steps of an interrupted run made of it."""
-    if context.step_input is None:
-        return load_model(source.folder, source.facts).to(context.device)
+    if context.step_input is None or context.step_config is None:
+        return load_model(source.folder, source.facts, context.device)
     anatomy = ANATOMIES[source.facts.architecture]
     model = anatomy.model_class(anatomy.config_class.from_dict(context.step_config))
     model.load_state_dict(context.step_input)
-    return model.eval().to(context.device)
+    return cast(PreTrainedModel, model.eval().to(context.device))
 
 
 def _apply_steps(spec: RunSpec, model: PreTrainedModel, data: TaskData, context: Context) -> PreTrainedModel:

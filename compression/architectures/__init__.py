@@ -14,8 +14,6 @@ from transformers import (
     RobertaForSequenceClassification,
 )
 
-from compression.checkpoints.facts import Architecture
-
 
 @dataclass(frozen=True, slots=True)
 class Anatomy:
@@ -42,13 +40,13 @@ class Anatomy:
                 if hasattr(module, "layer_idx"):
                     module.layer_idx = index  # type: ignore[assignment]  # a plain int attribute
         setattr(model.get_submodule(parent), name, nn.ModuleList(layers))
-        model.config.num_hidden_layers = len(layers)  # type: ignore[attr-defined]  # DistilBERT maps it to n_layers
+        model.config.num_hidden_layers = len(layers)  # DistilBERT maps it to n_layers
 
     def head_of(self, model: PreTrainedModel) -> list[nn.Module]:
         return [model.get_submodule(path) for path in self.head]
 
 
-ANATOMIES: dict[Architecture, Anatomy] = {
+ANATOMIES: dict[str, Anatomy] = {
     "bert": Anatomy(
         BertConfig,
         BertForSequenceClassification,

@@ -4,15 +4,15 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save_file
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from compression.architectures import ANATOMIES
-from compression.checkpoints.config import sanitized_config
 from compression.checkpoints.facts import ModelFacts
-from compression.checkpoints.inspection import checkpoint_files, inspect_checkpoint
+from compression.checkpoints.inspection import checkpoint_files, inspect_checkpoint, sanitized_config
 from compression.errors import InputError, Problem
 
 STORAGE_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
@@ -43,7 +43,7 @@ def open_source(folder: Path) -> Source:
     return Source(folder, facts, tokenizer)
 
 
-def load_model(folder: Path, facts: ModelFacts) -> PreTrainedModel:
+def load_model(folder: Path, facts: ModelFacts, device: torch.device) -> PreTrainedModel:
     """The checkpoint as a standard transformers model: float32, evaluation mode, every weight from the files.
 
     Raises:
@@ -51,12 +51,12 @@ def load_model(folder: Path, facts: ModelFacts) -> PreTrainedModel:
     """
     anatomy = ANATOMIES[facts.architecture]
     config = anatomy.config_class.from_dict(
-        sanitized_config(json.loads((folder / "config.json").read_text("utf-8")))
+        sanitized_config(json.loads((folder / "config.json").read_bytes()))
     )
     config.problem_type = (
         "regression" if facts.problem_type == "regression" else "single_label_classification"
     )
-    model, info = anatomy.model_class.from_pretrained(
+    loaded: Any = anatomy.model_class.from_pretrained(
         folder,
         config=config,
         dtype=torch.float32,
@@ -65,11 +65,11 @@ def load_model(folder: Path, facts: ModelFacts) -> PreTrainedModel:
         local_files_only=True,
         output_loading_info=True,
     )
+    model, info = loaded
     if missing := info["missing_keys"]:
         message = f"weights are missing: {', '.join(sorted(missing)[:5])}"
         raise InputError(Problem("missing_weights", message, "model.safetensors"))
-    assert isinstance(model, PreTrainedModel)
-    return model.eval()
+    return cast(PreTrainedModel, model.eval().to(device))
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +26,8 @@ ENCODE_CHUNK = 10_000
 class Encoded:
     """The rows of one split.
 
-    `pieces` holds the word pieces of all rows one after another, row i from `offsets[i]` to `offsets[i + 1]`; `segments`
-    the token types of the same pieces, or nothing where all are zero. `labels` (N,) are class ids or scores.
+    `pieces` holds the word pieces of all rows one after another, row i from `offsets[i]` to `offsets[i + 1]`;
+    `segments` the token types of the same pieces, or nothing where all are zero; `labels` (N,) class ids or scores.
     """
 
     pieces: IntArray
@@ -109,7 +110,11 @@ def _pad_piece(tokenizer: PreTrainedTokenizerFast) -> int:
 
 
 def _write(encoded: Encoded, entry: Path) -> None:
-    arrays = {"pieces": encoded.pieces, "offsets": encoded.offsets, "labels": encoded.labels}
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "pieces": encoded.pieces,
+        "offsets": encoded.offsets,
+        "labels": encoded.labels,
+    }
     if encoded.segments is not None:
         arrays["segments"] = encoded.segments
     partial = entry.with_name(f"{entry.name}.{os.getpid()}")

@@ -31,7 +31,8 @@ def probability_agreement(before: Array, after: Array) -> Array:
 def score_agreement(before: Array, after: Array, labels: Array) -> Array:
     """For regression: 1 - |difference| over the range of the labels, per row (N,), not below 0."""
     spread = float(np.ptp(labels)) or 1.0
-    return np.clip(1 - np.abs(before[:, 0] - after[:, 0]) / spread, 0, 1)
+    agreement: Array = np.clip(1 - np.abs(before[:, 0] - after[:, 0]) / spread, 0, 1)
+    return agreement
 
 
 def loyalty(before: Array, after: Array, labels: Array, seed: int) -> Loyalty:

@@ -25,7 +25,7 @@ def predict(
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    logits = np.empty((len(data), model.config.num_labels), dtype=np.float32)
+    logits = np.empty((len(data), int(model.config.num_labels or 0)), dtype=np.float32)
     with torch.inference_mode():
         for batch in evaluation_batches(data, device):
             logits[batch.rows] = model(**batch.inputs).logits.float().cpu().numpy()

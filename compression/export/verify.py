@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from compression.checkpoints.loading import load_model, open_source
 from compression.data.encoding import encode_rows
@@ -41,7 +42,7 @@ def verify(folder: Path) -> VerifiedEvent:
         texts = [row["text"] for row in rows]
         pairs = [row["text_pair"] for row in rows] if task.columns.text_pair else None
         encoded = encode_rows(source.tokenizer, texts, pairs, labels, task.max_length)
-        logits = predict(load_model(source.folder, source.facts), encoded, lambda: None)
+        logits = predict(load_model(source.folder, source.facts, torch.device("cpu")), encoded, lambda: None)
     difference = float(np.abs(logits - np.array([row["after"] for row in rows])).max())
     measured = score(report.metric, predictions(logits, task), labels, task)
     if difference > TOLERANCE:

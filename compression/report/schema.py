@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from compression.tasks.resolution import MetricName
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -116,7 +118,7 @@ class Report(_Part):
     recipe: list[str]
     """One line per step, in words."""
     task: str
-    metric: str
+    metric: MetricName
     """Name of the metric that retention is about."""
     split: str
     rows: int

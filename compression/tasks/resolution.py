@@ -181,7 +181,8 @@ def _resolve_labels(
         hint = (
             f"; if they are class ids, say so: task.labels = {{{example}{', ...' if len(ids) > 3 else ''}}}"
         )
-    message = f"column {label!r} holds {_quoted(wrong)}, which the model does not know; its labels are {_quoted(list(ids))}{hint}"
+    known = _quoted(list(ids))
+    message = f"column {label!r} holds {_quoted(wrong)}, which the model does not know; its labels are {known}{hint}"
     raise InputError(
         Problem("labels_do_not_match", message, "/task/labels" if requested else "/task/columns/label")
     )

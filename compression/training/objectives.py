@@ -15,7 +15,7 @@ from compression.training.params import Distillation
 class TaskObjective:
     """Optimises every parameter that requires a gradient.
 
-    `teacher_logits` (N, C) are the original's for the training rows; they are needed where there is a distillation term.
+    `teacher_logits` (N, C) are the original's for the training rows, needed where there is a distillation term.
     """
 
     def __init__(

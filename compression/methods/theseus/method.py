@@ -23,7 +23,7 @@ from compression.training.objectives import TaskObjective
 class ReplaceableModule(nn.Module):
     """A module of the predecessor and the layer that takes its place.
 
-    Maps hidden states (B, L, H) to hidden states (B, L, H) by one of the two; in evaluation mode always by the successor.
+    Maps hidden states (B, L, H) to hidden states (B, L, H) by one of the two, in evaluation mode by the successor.
     """
 
     def __init__(self, predecessor: list[nn.Module], successor: nn.Module) -> None:
@@ -44,8 +44,8 @@ class ReplaceableModule(nn.Module):
 class TheseusObjective(TaskObjective):
     """The task's loss through a random mixture of predecessor and successor modules.
 
-    z_i ~ Bernoulli(p), y_{i+1} = z_i * scc_i(y_i) + (1 - z_i) * prd_i(y_i) (paper, equations 3 to 5); one draw per module
-    and batch. The draw of a step depends on the seed and the step alone.
+    z_i ~ Bernoulli(p), y_{i+1} = z_i * scc_i(y_i) + (1 - z_i) * prd_i(y_i) (paper, equations 3 to 5); one draw per
+    module and batch, a function of the seed and the step.
     """
 
     def __init__(
