@@ -1,0 +1,1 @@
+"""Tables, repositories and the life cycle of a job."""
