@@ -37,10 +37,17 @@ types: setup ## mypy --strict
 contracts: setup ## which package may import which
 	$(BIN)/lint-imports
 
+migrations-check: setup ## do the migrations make the tables of the models, on PostgreSQL and SQLite
+	$(BIN)/python -m deploy.check_migrations
+
+compose-smoke: setup ## docker-compose.yml up, one small job through it, and down again
+	$(BIN)/python -m deploy.compose_smoke
+
 lock: setup ## resolve constraints.txt anew
 	$(BIN)/python deploy/lock.py
 
 clean: ## remove what the other targets made
 	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
 
-.PHONY: help setup setup-services demo test lint format types contracts lock clean
+.PHONY: help setup setup-services demo test lint format types contracts migrations-check \
+	compose-smoke lock clean
