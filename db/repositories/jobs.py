@@ -1,15 +1,26 @@
 """Jobs: reads only. What changes them is in `db.lifecycle` and `db.reporting`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, Connection, func, select
 
-from db.models import TERMINAL_STATES, Job, JobState
-from db.repositories.rows import Page, newest_first, one
+from db.clock import database_now
+from db.models import ACTIVE_STATES, TERMINAL_STATES, Job, JobState
+from db.repositories.rows import Page, many, newest_first, one
 
 
 def find(connection: Connection, id: str) -> Job | None:
     return one(connection, select(Job).where(Job.id == id))
+
+
+def find_all(connection: Connection, ids: Collection[str]) -> Sequence[Job]:
+    return many(connection, select(Job).where(Job.id.in_(ids)))
+
+
+def versions(connection: Connection, ids: Collection[str]) -> dict[str, int]:
+    """The id of the last event by job: whatever a user sees of a job changes together with an event."""
+    statement = select(Job.id, Job.last_event_id).where(Job.id.in_(ids))
+    return dict(connection.execute(statement).tuples().all())
 
 
 def page(
@@ -23,6 +34,12 @@ def page(
 def count_by_state(connection: Connection) -> dict[JobState, int]:
     counts = connection.execute(select(Job.state, func.count()).group_by(Job.state)).tuples()
     return dict(counts.all())
+
+
+def count_without_lease(connection: Connection) -> int:
+    """Jobs at work whose lease has run out. Where a sweeper runs, it is zero again within seconds."""
+    expired = Job.state.in_(ACTIVE_STATES), Job.lease_until < database_now(connection)
+    return connection.scalar(select(func.count()).select_from(Job).where(*expired)) or 0
 
 
 def unfinished_with_model(connection: Connection, model_id: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Curves of a job."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from sqlalchemy import Connection, delete, insert, select
 
@@ -19,9 +19,15 @@ def put(connection: Connection, job_id: str, step: int, values: Mapping[str, flo
     connection.execute(insert(Metric), points)
 
 
-def series(connection: Connection, job_id: str) -> dict[str, list[tuple[int, float]]]:
-    """Points `(step, value)` by name, by rising step."""
-    statement = select(Metric.name, Metric.step, Metric.value).where(Metric.job_id == job_id)
+def series(
+    connection: Connection, job_id: str, *, names: Collection[str] = (), after_step: int = -1
+) -> dict[str, list[tuple[int, float]]]:
+    """Points `(step, value)` by name, by rising step; of all curves unless `names` picks some."""
+    statement = select(Metric.name, Metric.step, Metric.value).where(
+        Metric.job_id == job_id, Metric.step > after_step
+    )
+    if names:
+        statement = statement.where(Metric.name.in_(names))
     curves: dict[str, list[tuple[int, float]]] = defaultdict(list)
     for name, step, value in connection.execute(statement.order_by(Metric.name, Metric.step)):
         curves[name].append((step, value))
