@@ -38,6 +38,8 @@ class Settings(BaseSettings):
     checkpoint_seconds: float = Field(default=60, gt=0)
     sweep_seconds: float = Field(default=15, gt=0)
     """Pause between two sweeps; queued jobs whose last hint is older than twice that are hinted again."""
+    max_upload_bytes: int = Field(default=20 * 2**30, gt=0)
+    """Of one upload, and of what an uploaded archive unpacks to."""
     poll_seconds: float = Field(default=0.5, gt=0)
     """Pause between two looks of a local worker at an empty queue."""
 
@@ -46,3 +48,8 @@ class Settings(BaseSettings):
         if self.database:
             return self.database.get_secret_value()
         return f"sqlite:///{self.data.absolute() / 'plankwright.db'}"
+
+    @property
+    def storage(self) -> Path:
+        """Folder of the object storage."""
+        return self.data / "storage"
