@@ -13,10 +13,10 @@ from compression.checkpoints.config import ClassifierConfig, parse_config
 from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.layout import expected_tensors
 from compression.checkpoints.safetensors_header import TensorInfo
-from compression.checkpoints.strict_json import read_json_object
 from compression.checkpoints.tokenizer_files import count_token_ids
 from compression.checkpoints.weights import INDEX, SHARD, SINGLE, check_finite, check_tensors, read_tensors
 from compression.errors import InputError, Problem
+from compression.strict_json import read_json_object
 
 CHECKPOINT_FILES = frozenset({
     "config.json", SINGLE, INDEX, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",

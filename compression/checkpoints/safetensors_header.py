@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compression.checkpoints.strict_json import parse_json_object
 from compression.errors import InputError, Problem
+from compression.strict_json import parse_json_object
 
 MAX_HEADER_BYTES = 10_000_000
 MAX_TENSORS = 5_000

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 from compression.checkpoints.facts import Architecture
-from compression.checkpoints.strict_json import read_json_object
 from compression.errors import InputError, Problem
+from compression.strict_json import read_json_object
 
 MAX_BYTES = 16_000_000
 MAX_TOKEN_ID = 10_000_000

@@ -10,8 +10,8 @@ import numpy as np
 from compression.checkpoints.config import ClassifierConfig
 from compression.checkpoints.layout import HARMLESS, expected_tensors, is_head
 from compression.checkpoints.safetensors_header import TensorInfo, read_header
-from compression.checkpoints.strict_json import read_json_object
 from compression.errors import InputError, Problem
+from compression.strict_json import read_json_object
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"

@@ -33,7 +33,7 @@ class Column(BaseModel):
     empty: int
     """Rows whose value is empty."""
     distinct: dict[str, int] | None
-    """Rows per value, for at most MAX_DISTINCT values; null beyond."""
+    """Rows per value; null for more than MAX_DISTINCT values, and where most of many values are hardly repeated."""
     minimum: float | None = None
     maximum: float | None = None
     lengths: Lengths

@@ -77,7 +77,7 @@ def test_refuses_what_ends_too_early(content: bytes, tmp_path: Path) -> None:
 
 def test_reads_what_the_library_writes(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    arrays = {
+    arrays: dict[str, np.ndarray] = {
         "b": np.arange(6, dtype=np.float16).reshape(2, 3),
         "a": np.ones((), np.int64),
         "empty": np.ones((0, 2)),

@@ -24,25 +24,23 @@ def read_json_object(path: Path, max_bytes: int) -> dict[str, Any]:
     return parse_json_object(path.read_bytes(), path.name)
 
 
-def parse_json_object(content: bytes, place: str) -> dict[str, Any]:
+def parse_json_object(content: bytes | str, place: str) -> dict[str, Any]:
     """Parse one JSON object.
 
     Raises:
         InputError: it is not one, with `place` as the place.
     """
     try:
-        if content.count(b"[") + content.count(b"{") > MAX_CONTAINERS:
+        text = content if isinstance(content, str) else content.decode("utf-8")
+        if text.count("[") + text.count("{") > MAX_CONTAINERS:
             raise ValueError(f"it holds more than {MAX_CONTAINERS} objects and arrays")
-        value = json.loads(
-            content.decode("utf-8"), object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant
-        )
+        value = _decoder.decode(text)
         if not isinstance(value, dict):
             raise ValueError("it is not an object")
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise InputError(
-            Problem("invalid_json", f"this is not the JSON expected here: {reason}", place)
-        ) from error
+        message = f"this is not the JSON expected here: {reason}"
+        raise InputError(Problem("invalid_json", message, place)) from error
     return value
 
 
@@ -56,3 +54,6 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_constant=_refuse_constant)

@@ -1,0 +1,179 @@
+"""csv, tsv, jsonl and Parquet by one strict rule: all values become text, and what is wrong is told with its line.
+
+The fast readers disagree on bad input without a word (merged rows, mojibake, renamed columns); so the rules are ours.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Any, cast
+
+from compression.data.lines import clean_lines
+from compression.data.parquet import read_parquet
+from compression.data.problems import ProblemLog
+from compression.data.table import (
+    BATCH_CHARACTERS,
+    BATCH_ROWS,
+    MAX_FIELD,
+    MAX_ROWS,
+    Batch,
+    Table,
+    check_columns,
+)
+from compression.errors import InputError
+from compression.strict_json import parse_json_object
+
+NO_TEXT = re.compile(r"[\0\ud800-\udfff]")
+"""NUL and half characters: JSON can spell them, but no other format or database can hold them."""
+
+Record = tuple[int, list[str]]
+"""The number of a line, and the values that start there."""
+
+
+def read_table(path: Path, log: ProblemLog) -> Table:
+    """Open a file by its extension; its rows are read as the batches are asked for.
+
+    Raises:
+        InputError: it cannot be read at all. Problems of single rows go to the log.
+    """
+    reader = READERS.get(path.suffix.lower())
+    if reader is None:
+        message = f"the extension {path.suffix!r} is not one of {', '.join(READERS)}: rename the file to say what it is"
+        log.stop("unknown_format", message, path.name)
+    return reader(path, log)
+
+
+def _read_csv(path: Path, log: ProblemLog) -> Table:
+    return _with_header(_csv_records(path, log), path, log)
+
+
+def _read_tsv(path: Path, log: ProblemLog) -> Table:
+    """Quotes are ordinary characters: the usual tab-separated corpora are full of lone ones."""
+    records = ((number, line.rstrip("\r\n").split("\t")) for number, line in clean_lines(path, log))
+    return _with_header(records, path, log)
+
+
+def _csv_records(path: Path, log: ProblemLog) -> Iterator[Record]:
+    reader = csv.reader((line for _, line in clean_lines(path, log)), strict=True)
+    while True:
+        start = reader.line_num + 1
+        try:
+            record = next(reader, None)
+        except csv.Error as error:
+            code, message = _csv_problem(str(error))
+            log.stop(code, message, f"{path.name}:{start}")
+        if record is None:
+            return
+        yield start, record
+
+
+def _csv_problem(error: str) -> tuple[str, str]:
+    if "end of data" in error:
+        return "unclosed_quote", "the quote that is opened here is never closed"
+    if "field limit" in error:
+        return (
+            "field_too_long",
+            f"a value is longer than {MAX_FIELD} characters, or its quote is never closed",
+        )
+    return "malformed_quote", "text follows a closing quote: a quote within quotes is written twice"
+
+
+def _with_header(records: Iterator[Record], path: Path, log: ProblemLog) -> Table:
+    first = next(records, None)
+    if first is None:
+        log.stop("empty_file", "the file is empty", path.name)
+    number, columns = first
+    check_columns(columns, f"{path.name}:{number}", log)
+    return Table(columns, _in_batches(records, columns, path.name, log))
+
+
+def _in_batches(records: Iterable[Record], columns: list[str], file: str, log: ProblemLog) -> Iterator[Batch]:
+    rows: list[list[str]] = []
+    read = characters = 0
+    for number, row in records:
+        if len(row) != len(columns):
+            message = f"{len(columns)} columns are expected, {len(row)} were found"
+            log.add("wrong_number_of_columns", message, f"{file}:{number}")
+            continue
+        lengths = [len(value) for value in row]
+        if max(lengths) > MAX_FIELD:
+            column = columns[lengths.index(max(lengths))]
+            log.add(
+                "field_too_long",
+                f"column {column!r} is longer than {MAX_FIELD} characters",
+                f"{file}:{number}",
+            )
+            continue
+        rows.append(row)
+        characters += sum(lengths)
+        if len(rows) == BATCH_ROWS or characters > BATCH_CHARACTERS:
+            read += len(rows)
+            if read > MAX_ROWS:
+                log.stop("too_many_rows", f"no more than {MAX_ROWS} rows are read", f"{file}:{number}")
+            yield list(zip(*rows, strict=True))
+            rows, characters = [], 0
+    if rows:
+        yield list(zip(*rows, strict=True))
+
+
+def _read_jsonl(path: Path, log: ProblemLog) -> Table:
+    """One object a line, all with the keys of the first."""
+    objects = _json_objects(path, log)
+    first = next(objects, None)
+    if first is None:
+        log.raise_if_any()
+        log.stop("empty_file", "the file is empty", path.name)
+    columns = list(first[1])
+    check_columns(columns, f"{path.name}:{first[0]}", log)
+    records = _json_records(chain([first], objects), columns, path.name, log)
+    return Table(columns, _in_batches(records, columns, path.name, log))
+
+
+def _json_objects(path: Path, log: ProblemLog) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in clean_lines(path, log):
+        try:
+            yield number, parse_json_object(line, f"{path.name}:{number}")
+        except InputError as error:
+            log.add(error.code, error.problems[0].message, error.problems[0].place)
+
+
+def _json_records(
+    objects: Iterable[tuple[int, dict[str, Any]]], columns: list[str], file: str, log: ProblemLog
+) -> Iterator[Record]:
+    keys = set(columns)
+    for number, content in objects:
+        if content.keys() != keys:
+            names = ", ".join(repr(name[:50]) for name in sorted(content.keys() ^ keys)[:5])
+            message = f"the first line has other keys; only one of the two lines has {names}"
+            log.add("different_keys", message, f"{file}:{number}")
+            continue
+        values = [_as_text(content[name]) for name in columns]
+        if None in values:
+            column = columns[values.index(None)]
+            message = (
+                f"{column!r} holds a list, an object, or text that is no Unicode: only single values are read"
+            )
+            log.add("unsupported_value", message, f"{file}:{number}")
+            continue
+        yield number, cast(list[str], values)
+
+
+def _as_text(value: Any) -> str | None:
+    """The text that a JSON value is kept as; None for what is not accepted."""
+    if isinstance(value, str):
+        return None if NO_TEXT.search(value) else value
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, int | float) else None
+
+
+READERS: dict[str, Callable[[Path, ProblemLog], Table]] = {
+    ".csv": _read_csv,
+    ".tsv": _read_tsv,
+    ".jsonl": _read_jsonl,
+    ".parquet": read_parquet,
+}
