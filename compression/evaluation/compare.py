@@ -63,7 +63,7 @@ def compare(
         job_id=spec.runtime.job_id,
         job_name=spec.runtime.job_name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        recipe=[_in_words(step.model_dump(exclude_defaults=True)) for step in plan.steps],
+        recipe=[_in_words(step.method, step.model_dump(exclude_defaults=True)) for step in plan.steps],
         task=plan.task.type,
         metric=data.metric,
         split=plan.evaluation.split,
@@ -111,9 +111,9 @@ def _model_result(
     )
 
 
-def _in_words(settings: dict[str, object]) -> str:
+def _in_words(method: str, settings: dict[str, object]) -> str:
     """`theseus, successor_layers 3, training.epochs 2` of a step's settings that differ from the defaults."""
-    words = [str(settings.pop("method"))]
+    words = [method]
     for name, value in settings.items():
         if isinstance(value, dict):
             words += [f"{name}.{key} {inner}" for key, inner in value.items()]
