@@ -130,7 +130,7 @@ def train(
         {"params": [p for n, p in named if any(w in n for w in without_decay)], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, eps=1e-8)
-    decay = get_linear_schedule_with_warmup(optimizer, 0, steps)  # type: ignore[no-untyped-call]
+    decay = get_linear_schedule_with_warmup(optimizer, 0, steps)
     base_rate = encoder.rate
     slope = (1 - base_rate) / (full_at * steps)
     loader = DataLoader(rows, batch_size=batch_size, shuffle=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from compression.checkpoints.inspection import inspect_checkpoint
-from compression.data.ingest import ingest_dataset
+from compression.data.ingest import SPLITS, ingest_dataset
 
 from benchmarks import process
 from benchmarks.process import WARM_UP
@@ -52,9 +52,7 @@ class Material:
     def prepare(cls, model: Path, files: Path) -> "Material":
         """`files` holds `train.tsv`, `validation.tsv` and `test.tsv`; the ingested dataset is put beside them."""
         dataset = files / "dataset"
-        dataset.mkdir(exist_ok=True)
-        splits = {split: files / f"{split}.tsv" for split in ("train", "validation", "test")}
-        summary = ingest_dataset(splits, dataset, None, 0)
+        summary = ingest_dataset({split: files / f"{split}.tsv" for split in SPLITS}, dataset, None, 0)
         return cls(model, files, dataset, inspect_checkpoint(model), summary)
 
 
