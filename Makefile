@@ -37,11 +37,20 @@ types: setup ## mypy --strict
 contracts: setup ## which package may import which
 	$(BIN)/lint-imports
 
+openapi: setup ## write docs/openapi.json
+	$(BIN)/python -m api.openapi > docs/openapi.json
+
+openapi-check: setup ## is docs/openapi.json what the code says
+	$(BIN)/python -m api.openapi --check docs/openapi.json
+
 migrations-check: setup ## do the migrations make the tables of the models, on PostgreSQL and SQLite
 	$(BIN)/python -m deploy.check_migrations
 
 compose-smoke: setup ## docker-compose.yml up, one small job through it, and down again
 	$(BIN)/python -m deploy.compose_smoke
+
+bench: setup ## take every measurement of benchmarks/README.md anew (hours)
+	$(BIN)/python -m benchmarks
 
 lock: setup ## resolve constraints.txt anew
 	$(BIN)/python deploy/lock.py
@@ -49,5 +58,5 @@ lock: setup ## resolve constraints.txt anew
 clean: ## remove what the other targets made
 	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis
 
-.PHONY: help setup setup-services demo test lint format types contracts migrations-check \
-	compose-smoke lock clean
+.PHONY: help setup setup-services demo test lint format types contracts openapi openapi-check \
+	migrations-check compose-smoke bench lock clean

