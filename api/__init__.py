@@ -1,0 +1,1 @@
+"""The HTTP service: it checks, stores, answers and never computes."""

@@ -1,0 +1,49 @@
+"""What a job leaves behind: its report, its files, its log."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from api.artifacts import service
+from api.artifacts.schemas import ArtifactList
+from api.context import Context
+from api.dependencies import FileName, JobId, Shared
+from api.problems import Code, problems
+from api.streaming import DOWNLOAD, send_stored
+from compression.report.schema import Report
+
+router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["artifacts"])
+
+
+@router.get("/report", response_model=Report, responses=problems(Code.NOT_FOUND))
+async def get_report(job_id: JobId, request: Request, context: Shared) -> Response:
+    """What was measured on the original and on the result. Not there until the job has succeeded."""
+    return await _send(context, job_id, service.REPORT, request)
+
+
+@router.get("/artifacts", responses=problems(Code.NOT_FOUND))
+def list_artifacts(job_id: JobId, context: Shared) -> ArtifactList:
+    """The files of a job; none until it has succeeded."""
+    return service.list_artifacts(context, job_id)
+
+
+@router.get("/artifacts/{name}", response_class=Response, responses=DOWNLOAD)
+async def download_artifact(job_id: JobId, name: FileName, request: Request, context: Shared) -> Response:
+    """One file. It never changes, so that ranges and conditions on its hash work, and downloads can be resumed."""
+    return await _send(context, job_id, name, request)
+
+
+@router.head("/artifacts/{name}", response_class=Response, responses=DOWNLOAD)
+async def describe_artifact(job_id: JobId, name: FileName, request: Request, context: Shared) -> Response:
+    """Size and hash of one file."""
+    return await _send(context, job_id, name, request)
+
+
+async def _send(context: Context, job_id: str, name: str, request: Request) -> Response:
+    artifact = await run_in_threadpool(service.find_artifact, context, job_id, name)
+    return await send_stored(
+        context.storage.path(artifact.key),
+        request,
+        name=artifact.name,
+        sha256=artifact.sha256,
+        media_type=artifact.media_type,
+    )

@@ -1,0 +1,57 @@
+"""What endpoints ask for."""
+
+from typing import Annotated
+
+from fastapi import Depends, Header, Path, Query, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.context import Context
+from api.names import DATASET_ID_PATTERN, EXAMPLE_HEX, FILE_NAME_PATTERN, JOB_ID_PATTERN, MODEL_ID_PATTERN
+from api.problems import ApiError, Code
+
+_bearer = HTTPBearer(
+    auto_error=False,
+    scheme_name="key",
+    description="An API key: `pw_…`, made by `python -m api.keys create NAME`.",
+)
+
+
+# Coroutines, since FastAPI runs plain functions in a thread, which costs more than they do.
+async def _context(request: Request) -> Context:
+    context: Context = request.app.state.context
+    return context
+
+
+Shared = Annotated[Context, Depends(_context)]
+
+
+async def require_key(
+    request: Request,
+    context: Shared,
+    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> str:
+    """The id of the key that the request comes with. Every router of the contract depends on this."""
+    key_id = credentials and await context.keys.owner(credentials.credentials)
+    if not key_id:
+        detail = "Send a valid key as `Authorization: Bearer pw_…`."
+        raise ApiError(Code.UNAUTHENTICATED, detail, headers={"WWW-Authenticate": "Bearer"})
+    return key_id
+
+
+KeyId = Annotated[str, Depends(require_key)]
+
+ModelId = Annotated[str, Path(pattern=MODEL_ID_PATTERN, examples=[f"mdl_{EXAMPLE_HEX}"])]
+DatasetId = Annotated[str, Path(pattern=DATASET_ID_PATTERN, examples=[f"ds_{EXAMPLE_HEX}"])]
+JobId = Annotated[str, Path(pattern=JOB_ID_PATTERN, examples=[f"job_{EXAMPLE_HEX}"])]
+FileName = Annotated[str, Path(pattern=FILE_NAME_PATTERN, examples=["model.safetensors"])]
+
+Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before", max_length=200)]
+Limit = Annotated[int, Query(ge=1, le=200)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        description="Makes the request safe to repeat: the repetition gets the first answer",
+        pattern=r"^[\x21-\x7e]{1,255}$",
+        examples=["5f0c0d6e-1f3b-4a58-9a59-6f1d1f7f6c11"],
+    ),
+]

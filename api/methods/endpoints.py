@@ -1,0 +1,21 @@
+"""What one can do to a model."""
+
+from fastapi import APIRouter
+
+from api.methods import service
+from api.methods.schemas import Method, MethodList
+from api.problems import Code, problems
+
+router = APIRouter(prefix="/v1/methods", tags=["methods"])
+
+
+@router.get("")
+async def list_methods() -> MethodList:
+    """All compression methods, with their settings."""
+    return MethodList(data=service.list_methods())
+
+
+@router.get("/{name}", responses=problems(Code.NOT_FOUND))
+async def get_method(name: str) -> Method:
+    """One compression method, with the JSON schema of its settings."""
+    return service.get_method(name)

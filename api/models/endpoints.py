@@ -1,0 +1,90 @@
+"""Models: upload, list, look at, download, delete."""
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from api.dependencies import Cursor, FileName, IdempotencyKey, KeyId, Limit, ModelId, Shared
+from api.idempotency import Repeatable
+from api.models import service
+from api.models.schemas import Model, ModelPage
+from api.multipart import receive_form
+from api.names import MODEL_ID_PATTERN
+from api.pages import after_cursor, page_of
+from api.problems import Code, problems
+from api.streaming import DOWNLOAD, send_stored
+from api.uploads import form_body, staging, upload_problems
+from db.repositories import models
+
+router = APIRouter(prefix="/v1/models", tags=["models"])
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Model,
+    responses=upload_problems(Code.INVALID_MODEL),
+    openapi_extra=form_body(
+        file={
+            "type": "string",
+            "format": "binary",
+            "description": "A .zip, .tar or .tar.gz of a checkpoint folder",
+        },
+        files={
+            "type": "array",
+            "items": {"type": "string", "format": "binary"},
+            "description": "Or the files of the folder: config.json, *.safetensors, the tokenizer's",
+        },
+        name={"type": "string", "maxLength": 200},
+    ),
+)
+async def create_model(
+    request: Request, context: Shared, key_id: KeyId, idempotency_key: IdempotencyKey = None
+) -> Response:
+    """Send a fine-tuned checkpoint in Hugging Face form. It is inspected; what is wrong is told, all of it."""
+    async with staging(context) as folder:
+        form = await receive_form(
+            request,
+            folder,
+            files=("file", "files"),
+            texts=("name",),
+            max_bytes=context.settings.max_upload_bytes,
+        )
+        repeatable = Repeatable(key_id, "create_model", idempotency_key)
+        return await context.run_heavy(service.create_model, context, form, folder, repeatable)
+
+
+@router.get("", responses=problems(Code.INVALID_REQUEST))
+def list_models(context: Shared, cursor: Cursor = None, limit: Limit = 50) -> ModelPage:
+    """Models, newest first: those that were sent and those that jobs made."""
+    after = after_cursor(cursor, MODEL_ID_PATTERN)
+    with context.database.reading() as connection:
+        page = models.page(connection, after=after, limit=limit)
+    return ModelPage(**page_of(page, Model.model_validate))
+
+
+@router.get("/{model_id}", responses=problems(Code.NOT_FOUND))
+def get_model(model_id: ModelId, context: Shared) -> Model:
+    """One model."""
+    with context.database.reading() as connection:
+        return Model.model_validate(service.existing(connection, model_id))
+
+
+@router.delete("/{model_id}", status_code=204, responses=problems(Code.NOT_FOUND, Code.IN_USE))
+def delete_model(model_id: ModelId, context: Shared) -> None:
+    """Delete a model that no unfinished job needs."""
+    service.delete_model(context, model_id)
+
+
+@router.get("/{model_id}/files/{name}", response_class=Response, responses=DOWNLOAD)
+async def download_model_file(
+    model_id: ModelId, name: FileName, request: Request, context: Shared
+) -> Response:
+    """One file of a model. Ranges and conditions work."""
+    file = await run_in_threadpool(service.existing_file, context, model_id, name)
+    return await send_stored(
+        context.storage.path(f"models/{model_id}/{name}"),
+        request,
+        name=name,
+        sha256=file["sha256"],
+        media_type="application/octet-stream",
+    )
