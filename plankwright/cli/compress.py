@@ -1,0 +1,89 @@
+"""`plankwright compress`: the same story with a server and without."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plankwright.cli import local, remote
+from plankwright.cli.live import JobView
+from plankwright.cli.outcome import Exit, outcome, report_error
+from plankwright.cli.output import plain, print_json, progress, results
+from plankwright.cli.recipe import assignment, build_step, read_recipe
+from plankwright.cli.report import print_report
+
+if TYPE_CHECKING:
+    from plankwright.client import Plankwright
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for on the command line."""
+
+    model: Path
+    splits: Mapping[str, Path]
+    out: Path
+    method: str
+    layers: int | None
+    epochs: float | None
+    settings: Sequence[str]
+    constraints: Sequence[str]
+    recipe: Path | None
+    seed: int | None
+    as_json: bool
+
+    def full_recipe(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields of a job, of which a recipe file may give any."""
+        recipe = read_recipe(self.recipe) if self.recipe else {}
+        if "steps" not in recipe:
+            recipe["steps"] = [build_step(schema, self.method, self.layers, self.epochs, self.settings)]
+        if self.constraints:
+            recipe["constraints"] = recipe.get("constraints", {}) | dict(map(assignment, self.constraints))
+        if self.seed is not None:
+            recipe["seed"] = self.seed
+        return recipe
+
+
+def compress_here(order: Order) -> Exit:
+    """In a process of the engine."""
+    recipe = order.full_recipe(local.method_schema(order.method))
+    try:
+        with JobView(shown=not order.as_json) as view:
+            local.compress(order.model, order.splits, recipe, order.out, view.handle)
+    except local.EngineFailed as error:
+        report_error(error, order.as_json)
+        return Exit.JOB_FAILED
+    report = json.loads((order.out / "report.json").read_text(encoding="utf-8"))
+    _show(order, report, None)
+    return outcome("succeeded", report["verdict"])
+
+
+def compress_on_server(order: Order, service: "Plankwright") -> Exit:
+    """As a job. It goes on where this command is interrupted."""
+    recipe = order.full_recipe(service.methods.get(order.method).json_schema)
+    shown = not order.as_json
+    job = remote.submit(service, order.model, order.splits, recipe, shown)
+    if shown:
+        progress.print(plain(f"{job.id}: if interrupted, go on with `plankwright jobs watch {job.id}`"))
+    ended = remote.watch(service, job.id, shown)
+    if ended.state != "succeeded":
+        if order.as_json:
+            print_json({"job": ended.model_dump(mode="json", by_alias=True)})
+        elif ended.reason:
+            progress.print(plain(f"{ended.reason.message} [{ended.reason.code}]"))
+        return outcome(ended.state, ended.verdict)
+    remote.fetch(service, job.id, order.out, shown)
+    _show(order, service.jobs.report(job.id), ended.model_dump(mode="json", by_alias=True))
+    return outcome(ended.state, ended.verdict)
+
+
+def _show(order: Order, report: Mapping[str, Any], job: Mapping[str, Any] | None) -> None:
+    model = order.out / "model"
+    if order.as_json:
+        print_json({"job": job, "out": str(order.out), "model": str(model), "report": report})
+        return
+    print_report(report)
+    results.print(
+        plain(f"{model} is ready to be loaded with transformers; see also {order.out / 'report.html'}")
+    )

@@ -1,0 +1,53 @@
+"""What commands print: results on standard output, progress on standard error."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+from rich.table import Table
+from rich.text import Text
+
+from plankwright.transport import Progress as Callback
+
+results = Console(highlight=False)
+progress = Console(stderr=True, highlight=False)
+
+
+def plain(value: object) -> Text:
+    """Text of whoever, without meaning for the terminal."""
+    return Text("".join(c if c.isprintable() else " " for c in str(value)))
+
+
+def print_json(value: object) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    for row in rows:
+        table.add_row(*(plain("" if value is None else value) for value in row))
+    results.print(table)
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    for name, value in facts.items():
+        results.print(Text.assemble((f"{name}: ", "bold"), plain(value)))
+
+
+@contextmanager
+def transfer(label: str, shown: bool) -> Iterator[Callback]:
+    """A bar for bytes on their way; `shown` is false where only JSON is wanted."""
+    columns: tuple[Any, ...] = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+    )
+    with Progress(*columns, console=progress, disable=not shown) as bars:
+        task = bars.add_task(label, total=None)
+        yield lambda done, total: bars.update(task, completed=done, total=total)

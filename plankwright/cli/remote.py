@@ -1,0 +1,41 @@
+"""The way through a server: upload, create, watch, download."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plankwright.cli.live import JobView
+from plankwright.cli.output import transfer
+from plankwright.downloads import unpack
+
+if TYPE_CHECKING:
+    from plankwright.client import Plankwright
+    from plankwright.resources import Job
+
+
+def submit(
+    service: "Plankwright", model: Path, splits: Mapping[str, Path], recipe: Mapping[str, Any], shown: bool
+) -> "Job":
+    """Upload model and dataset and create the job."""
+    with transfer("model", shown) as progress:
+        uploaded = service.models.upload(model, progress=progress)
+    with transfer("dataset", shown) as progress:
+        dataset = service.datasets.upload(
+            splits["train"], splits.get("validation"), splits.get("test"), progress=progress
+        )
+    return service.jobs.create(uploaded.id, dataset.id, **recipe)
+
+
+def watch(service: "Plankwright", job_id: str, shown: bool) -> "Job":
+    """Show the job until it has ended."""
+    with JobView(shown) as view:
+        for event in service.jobs.events(job_id):
+            view.handle(event.type, event.message, event.data)
+    return service.jobs.get(job_id)
+
+
+def fetch(service: "Plankwright", job_id: str, out: Path, shown: bool) -> Path:
+    """Download everything, with the model unpacked beside it; returns the model's folder."""
+    with transfer("download", shown) as progress:
+        files = service.jobs.download(job_id, out, progress=progress)
+    return unpack(files["model.tar"], out)
