@@ -9,6 +9,8 @@ from compression.report import words
 from compression.report.schema import ModelResult, Point, Report
 
 _ORDER = ("loss", "replacing_rate")
+_NOT_DRAWN = "examples_per_second"
+"""Steps that replace nothing take no time, and so its peaks say nothing."""
 _UNIT_RANGE = ("replacing_rate",)
 _SMOOTHED = "loss"
 _SMOOTHING_MIN_POINTS = 40
@@ -53,7 +55,7 @@ class BarPair:
 
 def line_charts(report: Report) -> list[LineChart]:
     """One chart per training metric of two finite points or more: loss and replacing rate, then the others by name."""
-    names = [n for n in _ORDER if n in report.curves] + sorted(set(report.curves) - set(_ORDER))
+    names = [n for n in _ORDER if n in report.curves] + sorted(set(report.curves) - {*_ORDER, _NOT_DRAWN})
     curves = {name: [p for p in report.curves[name] if math.isfinite(p.value)] for name in names}
     last_step = max((p.step for points in curves.values() for p in points), default=0)
     return [_line_chart(name, points, last_step) for name, points in curves.items() if len(points) > 1]

@@ -187,7 +187,7 @@ def _flip_count(report: Report) -> str:
 
 def _latency_note(report: Report) -> str:
     latency = report.before.latency[0]
-    lengths = " and ".join(str(x.sequence_length) for x in report.before.latency)
+    lengths = " and ".join(dict.fromkeys(str(x.sequence_length) for x in report.before.latency))
     return (
         f"Median forward pass on {report.machine.device}, {_threads(latency.threads)}, both models in turn; "
         f"rows of {lengths} word pieces."

@@ -18,7 +18,6 @@ _CURVE_NAMES = {
     "loss": "Training loss",
     "replacing_rate": "Replacing rate",
     "learning_rate": "Learning rate",
-    "examples_per_second": "Examples per second",
 }
 
 

@@ -60,6 +60,7 @@ def _curves() -> dict[str, list[Point]]:
         "loss": [Point(step=s, value=0.7 * math.exp(-s / 300) + noise.uniform(0.05, 0.3)) for s in steps],
         "replacing_rate": [Point(step=s, value=min(1.0, 0.3 + 0.7 * s / 500)) for s in steps],
         "learning_rate": [Point(step=s, value=1e-4 * (1 - s / 1000)) for s in steps],
+        "examples_per_second": [Point(step=s, value=400.0) for s in steps],
         "eval.accuracy": [
             Point(step=s, value=0.887 - 0.3 * math.exp(-s / 200)) for s in range(125, 1001, 125)
         ],

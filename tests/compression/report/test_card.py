@@ -42,7 +42,7 @@ def test_the_card_says_how_to_load_the_model_and_what_was_measured() -> None:
 
 
 def test_the_example_fits_the_task() -> None:
-    assert 'print(model("a text"))' in render_card(sample_report(), plan())
+    assert 'print(classify("a text"))' in render_card(sample_report(), plan())
     pair = render_card(sample_report(), plan(text_pair="second"))
     assert '{"text": "one text", "text_pair": "the other"}' in pair
     score = render_card(sample_report(), plan("regression"))
