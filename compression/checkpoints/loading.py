@@ -9,12 +9,14 @@ from typing import Any, cast
 import torch
 from safetensors.torch import save_file
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 from compression.architectures import ANATOMIES
 from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.inspection import checkpoint_files, inspect_checkpoint, sanitized_config
 from compression.errors import InputError, Problem
 
+disable_progress_bar()  # nobody watches: standard error is the log of a job
 STORAGE_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 

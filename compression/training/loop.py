@@ -28,6 +28,7 @@ from compression.errors import ComputeError, ReasonClass
 from compression.evaluation.predict import predict
 from compression.events import MetricEvent, ProgressEvent
 from compression.tasks.text_classification import majority_share, predictions, score
+from compression.training.dropout import speed_up_training_on_cpu
 from compression.training.params import Training
 from compression.training.precision import MixedPrecision
 
@@ -60,6 +61,8 @@ def train(objective: Objective, data: TaskData, training: Training, context: Con
         Stopped: the process was asked to stop; a checkpoint is written.
         ComputeError: the loss is not finite.
     """
+    if context.device.type == "cpu":
+        speed_up_training_on_cpu(objective.model)
     run = _Run(objective, data, training, context)
     run.resume()
     objective.model.train()

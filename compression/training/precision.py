@@ -59,7 +59,7 @@ class MixedPrecision:
         self.optimizer.step()
         self.working.copy_(self.vector.detach()[: self.border])
         self.working_gradient.zero_()
-        self.gradient.zero_()
+        self.gradient[self.border :].zero_()
 
     def weights(self) -> torch.Tensor:
         """A copy of the float32 vector."""

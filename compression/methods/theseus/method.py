@@ -92,7 +92,7 @@ def run(model: PreTrainedModel, data: TaskData, params: TheseusParams, context: 
     if params.distillation is not None:
         logits = predict(model, data.train, context.stop_if_requested)
         teacher_logits = torch.from_numpy(logits)
-    modules = _wrap(model, anatomy, params, context.dtype)
+    modules = wrap(model, anatomy, params, context.dtype)
     objective = TheseusObjective(model, modules, params, context)
     objective.teacher_logits = teacher_logits
     train(objective, data, params.training, context)
@@ -101,7 +101,7 @@ def run(model: PreTrainedModel, data: TaskData, params: TheseusParams, context: 
     return model
 
 
-def _wrap(
+def wrap(
     model: PreTrainedModel, anatomy: Anatomy, params: TheseusParams, dtype: torch.dtype
 ) -> list[ReplaceableModule]:
     """Put replaceable modules into the encoder; freeze all but the successors (and the head where it is trained)."""
@@ -113,7 +113,8 @@ def _wrap(
         "module_last": [end - 1 for _, end in bounds],
     }[params.initialization]
     model.requires_grad_(False)
-    successors = [deepcopy(layers[source]).requires_grad_() for source in sources]
+    shared = {id(model.config): model.config}  # one config for all: it tells each layer how to attend
+    successors = [deepcopy(layers[source], shared.copy()).requires_grad_() for source in sources]
     for layer in layers:
         layer.to(dtype)
     for head in anatomy.head_of(model):

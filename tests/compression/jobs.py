@@ -1,0 +1,85 @@
+"""Tiny runs of the engine: a random model, a few rows, a few steps."""
+
+import io
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from compression.checkpoints.facts import Architecture
+from compression.checkpoints.inspection import inspect_checkpoint
+from compression.data.ingest import ingest_dataset
+from compression.events import EventWriter
+from compression.report.schema import Report
+from compression.run import run
+from compression.spec import Recipe, RunSpec, Runtime, resolve
+from tests.checkpoints import WORDS, make_tiny_checkpoint
+
+TRAINING = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "evaluations_per_epoch": 1}
+
+METHOD_SETTINGS: dict[str, dict[str, Any]] = {
+    "theseus": {"successor_layers": 2, "training": TRAINING},
+    "layer_drop": {"keep_layers": 2, "recovery": TRAINING},
+}
+"""Settings with which each registered method halves a model of four layers in a dozen steps."""
+
+
+def write_rows(path: Path, rows: int, seed: int, *, pairs: bool = False, regression: bool = False) -> Path:
+    """A split whose label is whether `good` occurs (or how often, from 0 to 5)."""
+    draw = random.Random(seed)
+    with path.open("w", encoding="utf-8") as stream:
+        for _ in range(rows):
+            words = draw.choices(WORDS, k=draw.randint(3, 12))
+            count = min(words.count("good") + draw.randint(0, 4), 5)
+            label = str(float(count)) if regression else ("positive" if count > 2 else "negative")
+            row = {"text": " ".join(words), "label": label}
+            if pairs:
+                row["text_pair"] = " ".join(draw.choices(WORDS, k=draw.randint(1, 6)))
+            stream.write(json.dumps(row) + "\n")
+    return path
+
+
+def make_spec(
+    folder: Path,
+    steps: list[dict[str, Any]],
+    *,
+    architecture: Architecture = "bert",
+    layers: int = 4,
+    regression: bool = False,
+    pairs: bool = False,
+    runtime: dict[str, Any] | None = None,
+    **recipe: Any,
+) -> RunSpec:
+    """A model, a dataset and a plan below `folder`, ready to run."""
+    model = make_tiny_checkpoint(folder / "source", architecture, layers=layers, regression=regression)
+    files = {
+        "train": write_rows(folder / "train.jsonl", 48, 1, pairs=pairs, regression=regression),
+        "validation": write_rows(folder / "validation.jsonl", 24, 2, pairs=pairs, regression=regression),
+    }
+    dataset = folder / "dataset"
+    dataset.mkdir()
+    summary = ingest_dataset(files, dataset, None, 0)
+    plan = resolve(Recipe(steps=steps, **recipe), inspect_checkpoint(model), summary)
+    return RunSpec(model=model, dataset=dataset, plan=plan, runtime=Runtime(threads=1, **(runtime or {})))
+
+
+def run_to_end(spec: RunSpec, out: Path) -> Report:
+    return run(spec, out, EventWriter(io.StringIO()), lambda: False)
+
+
+def stop_after(checks: int) -> Callable[[], bool]:
+    """A wish to stop that comes at the n-th time it is asked for."""
+
+    def answers() -> Iterator[bool]:
+        for _ in range(checks):
+            yield False
+        while True:
+            yield True
+
+    sequence = answers()
+    return lambda: next(sequence)
+
+
+def weights_of(out: Path) -> bytes:
+    return (out / "model" / "model.safetensors").read_bytes()

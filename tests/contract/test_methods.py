@@ -1,0 +1,117 @@
+"""What every registered method promises, on tiny random models."""
+
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from compression.checkpoints.facts import Architecture
+from compression.errors import Stopped
+from compression.events import EventWriter, parse_event
+from compression.methods.shape import ModelShape
+from compression.registry import METHODS
+from compression.run import run
+from tests.compression.jobs import METHOD_SETTINGS, make_spec, run_to_end, stop_after, weights_of
+
+ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
+EVERY_METHOD = pytest.mark.parametrize("method", sorted(METHODS))
+
+
+def step(method: str) -> dict[str, Any]:
+    return {"method": method, **METHOD_SETTINGS[method]}
+
+
+def resume(spec: Any, out: Path) -> Any:
+    """The spec of the attempt that goes on from the newest checkpoint of another."""
+    newest = max((out / "checkpoints").glob("*.safetensors"))
+    return spec.model_copy(update={"runtime": spec.runtime.model_copy(update={"resume_from": newest})})
+
+
+def test_every_method_has_settings_here() -> None:
+    assert set(METHOD_SETTINGS) == set(METHODS)
+
+
+@EVERY_METHOD
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_result_is_smaller_as_declared_and_reloads_with_the_same_logits(
+    tmp_path: Path, method: str, architecture: Architecture
+) -> None:
+    spec = make_spec(tmp_path, [step(method)], architecture=architecture)
+    report = run_to_end(spec, tmp_path / "out")
+
+    declared = spec.plan.steps[0].resulting(ModelShape(architecture=architecture, layers=4))
+    assert report.after.layers == declared.layers == 2
+    assert report.after.parameters < report.before.parameters
+    assert all(math.isfinite(point.value) for point in report.curves["loss"])
+
+    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out" / "model").eval()
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out" / "model")
+    assert model.config.num_hidden_layers == 2
+    lines = (tmp_path / "out" / "artifacts" / "predictions.jsonl").read_text("utf-8").splitlines()
+    for row in map(json.loads, lines):
+        with torch.inference_mode():
+            logits = model(**tokenizer(row["text"], return_tensors="pt")).logits[0]
+        np.testing.assert_allclose(logits.numpy(), row["after"], atol=1e-5)
+
+
+@EVERY_METHOD
+def test_same_seed_same_weights_other_seed_other_weights(tmp_path: Path, method: str) -> None:
+    results = []
+    for name, seed in (("first", 1), ("again", 1), ("other", 2)):
+        (tmp_path / name).mkdir()
+        spec = make_spec(tmp_path / name, [step(method)], seed=seed)
+        run_to_end(spec, tmp_path / name / "out")
+        results.append(weights_of(tmp_path / name / "out"))
+    assert results[0] == results[1]
+    assert results[0] != results[2]
+
+
+@EVERY_METHOD
+def test_training_changes_the_result(tmp_path: Path, method: str) -> None:
+    """Guards the other tests: equal weights would prove nothing if training did nothing."""
+    field = "recovery" if method == "layer_drop" else "training"
+    barely = step(method) | {field: METHOD_SETTINGS[method][field] | {"learning_rate": 1e-12}}
+    results = []
+    for name, settings in (("trained", step(method)), ("barely", barely)):
+        (tmp_path / name).mkdir()
+        run_to_end(make_spec(tmp_path / name, [settings]), tmp_path / name / "out")
+        results.append(weights_of(tmp_path / name / "out"))
+    assert results[0] != results[1]
+
+
+@EVERY_METHOD
+def test_stops_within_one_step_and_leaves_a_checkpoint(tmp_path: Path, method: str) -> None:
+    spec = make_spec(tmp_path, [step(method)])
+    events = io.StringIO()
+    with pytest.raises(Stopped):
+        run(spec, tmp_path / "out", EventWriter(events), stop_after(8))
+    last = parse_event(events.getvalue().splitlines()[-1])
+    assert last.type == "checkpoint"
+    assert Path(last.file).stat().st_size == last.bytes
+
+
+@EVERY_METHOD
+def test_interrupted_anywhere_equals_uninterrupted(tmp_path: Path, method: str) -> None:
+    """Bit for bit, wherever the wish to stop comes: in training, in validation, twice, between two steps."""
+    spec = make_spec(tmp_path, [step(method), {"method": "layer_drop", "keep_layers": 1, "recovery": {"max_steps": 3}}])
+    run_to_end(spec, tmp_path / "whole")
+
+    interruptions = 0
+    for checks in range(1, 32, 3):
+        out, attempt = tmp_path / f"stopped-{checks}", spec
+        for number in range(20):
+            try:
+                run(attempt, out / str(number), EventWriter(io.StringIO()), stop_after(checks + 4 * number))
+                break
+            except Stopped:
+                interruptions += 1
+            if list((out / str(number) / "checkpoints").glob("*.safetensors")):
+                attempt = resume(spec, out / str(number))
+        assert weights_of(out / str(number)) == weights_of(tmp_path / "whole"), f"stopped every {checks} checks"
+    assert interruptions > 10
