@@ -24,7 +24,7 @@ def hint_sender(redis_url: str | None) -> Callable[[str], None]:
 
     def send(queue: str) -> None:
         try:
-            celery.send_task(TASK, args=[queue], queue=queue)
+            celery.send_task(TASK, queue=queue)
         except OperationalError as error:
             log.warning("hint_not_sent", queue=queue, error=str(error))
 

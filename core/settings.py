@@ -50,6 +50,10 @@ class Settings(BaseSettings):
         return f"sqlite:///{self.data.absolute() / 'plankwright.db'}"
 
     @property
+    def redis_url(self) -> str | None:
+        return self.redis.get_secret_value() if self.redis else None
+
+    @property
     def storage(self) -> Path:
         """Folder of the object storage."""
         return self.data / "storage"

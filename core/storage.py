@@ -4,9 +4,11 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 _SEGMENT = re.compile(r"(?!\.)[^/\\\x00-\x1f]{1,255}")
 
@@ -56,6 +58,14 @@ class Storage:
             if path.is_file() and not path.is_symlink():
                 self.put(f"{prefix}/{path.relative_to(source).as_posix()}", path)
 
+    @contextmanager
+    def append(self, key: str) -> Iterator[BinaryIO]:
+        """A file that may be read while it grows: a log. Unbuffered."""
+        path = self.path(key)
+        self._make_folder(path.parent)
+        with path.open("ab", buffering=0) as stream:
+            yield cast(BinaryIO, stream)
+
     def fetch(self, prefix: str, folder: Path) -> None:
         """Bring the files of a prefix into a new folder.
 
@@ -73,6 +83,11 @@ class Storage:
                 path.rename(folder / "deleted")
         else:
             path.unlink(missing_ok=True)
+
+    def older_than(self, prefix: str, seconds: float) -> list[str]:
+        """Names below a prefix that have not been written to for so long."""
+        folder, then = self.path(prefix), time.time() - seconds
+        return [path.name for path in folder.glob("*") if path.stat().st_mtime < then]
 
     def _make_folder(self, folder: Path) -> None:
         """Make a folder so that it survives a power cut: each new name is flushed in its parent."""

@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from db.models import JobState
+
 
 class DatabaseRefusal(Exception):
     code: ClassVar[str]
@@ -33,7 +35,7 @@ class IllegalTransition(DatabaseRefusal):
 
     code = "illegal_transition"
 
-    def __init__(self, job_id: str, action: str, state: str) -> None:
+    def __init__(self, job_id: str, action: str, state: JobState) -> None:
         self.job_id = job_id
         self.action = action
         self.state = state

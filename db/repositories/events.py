@@ -24,10 +24,9 @@ def append(
     level: Level = "info",
 ) -> None:
     """`id` comes from `jobs.last_event_id`, raised in this transaction: the row lock puts events in order."""
+    text = message.replace("\0", "\ufffd")  # PostgreSQL has no place for a NUL
     connection.execute(
-        insert(Event).values(
-            job_id=job_id, id=id, type=type, time=time, level=level, message=message, data=data
-        )
+        insert(Event).values(job_id=job_id, id=id, type=type, time=time, level=level, message=text, data=data)
     )
 
 

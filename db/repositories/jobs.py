@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, exists, func, select
 
 from db.clock import database_now
 from db.models import ACTIVE_STATES, TERMINAL_STATES, Job, JobState
@@ -40,6 +40,11 @@ def count_without_lease(connection: Connection) -> int:
     """Jobs at work whose lease has run out. Where a sweeper runs, it is zero again within seconds."""
     expired = Job.state.in_(ACTIVE_STATES), Job.lease_until < database_now(connection)
     return connection.scalar(select(func.count()).select_from(Job).where(*expired)) or 0
+
+
+def any_queued(connection: Connection, queue: str) -> bool:
+    found = exists().where(Job.queue == queue, Job.state == JobState.QUEUED)
+    return bool(connection.scalar(select(found)))
 
 
 def unfinished_with_model(connection: Connection, model_id: str) -> list[str]:

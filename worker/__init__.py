@@ -1,0 +1,1 @@
+"""Runs jobs: claims one, supervises the compression process, publishes what it made."""

@@ -1,0 +1,155 @@
+"""One run of a job on this worker: claim, prepare, supervise, publish."""
+
+import threading
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import InterfaceError, OperationalError
+
+from compression.events import Phase, ResultEvent
+from core.ids import new_id
+from core.settings import Settings
+from core.storage import Storage
+from db import lifecycle, reporting
+from db.engine import Database
+from db.errors import Fenced, IllegalTransition
+from db.lifecycle import Order
+from db.models import Job, JobState
+from worker.child import COMMAND, Nursery
+from worker.lease import Lease
+from worker.outcome import Outcome, outcome_of, outcome_of_error
+from worker.prepare import prepare
+from worker.publish import log_key, publish, remove_leftovers, withdraw
+from worker.reports import Reports
+from worker.supervisor import Ended, Stop, Supervisor
+from worker.workspace import Workspace
+
+log = structlog.get_logger(__name__)
+
+DATABASE_AWAY = (OperationalError, InterfaceError)
+RETRY_SECONDS = 1.0
+
+
+class Worker:
+    """Runs the jobs of one queue, one at a time, until `drain` is set."""
+
+    def __init__(self, settings: Settings, database: Database, command: Sequence[str] = COMMAND) -> None:
+        self.id = new_id("wrk")
+        self.drain = threading.Event()
+        self._settings = settings
+        self._database = database
+        self._storage = Storage(settings.storage)
+        self._workspace = Workspace(settings.data / "scratch", self.id)
+        self._nursery = Nursery(settings, self._workspace.folder, command)
+        self._nursery.prepare()
+
+    def work(self) -> None:
+        """Run jobs until there are none left."""
+        while not self.drain.is_set() and (job := self._claim()) is not None:
+            with structlog.contextvars.bound_contextvars(job_id=job.id, attempt=job.attempt):
+                self._attempt(job)
+
+    def close(self) -> None:
+        self._nursery.close()
+        self._workspace.close()
+
+    def _claim(self) -> Job | None:
+        queue, seconds = self._settings.queue, self._settings.lease_seconds
+        with self._database.transaction() as connection:
+            return lifecycle.claim(connection, queue, self.id, seconds)
+
+    def _attempt(self, job: Job) -> None:
+        """Whatever happens in here, the worker lives on."""
+        log.info("attempt_begins")
+        with (
+            self._workspace.attempt(job.id, job.attempt) as folder,
+            Lease(self._database, job, self._settings) as lease,
+        ):
+            try:
+                self._run(job, folder, lease)
+            except Fenced:
+                log.warning("attempt_fenced")
+            except DATABASE_AWAY:  # the lease runs out, and the sweeper queues the job again
+                log.exception("attempt_given_up")
+        log.info("attempt_ends")
+
+    def _run(self, job: Job, folder: Path, lease: Lease) -> None:
+        try:
+            self._report_phase(job, Phase.FETCH)
+            spec = prepare(self._database, self._storage, self._settings, job, folder)
+            ended = self._supervise(job, spec, folder / "out", lease)
+            self._conclude(job, ended, folder / "out", lease)
+        except (Fenced, *DATABASE_AWAY):
+            raise
+        except BaseException as error:  # MemoryError and Rust panics included
+            log.exception("attempt_failed_in_worker")
+            self._settle(job, outcome_of_error(error, job), lease)
+
+    def _supervise(self, job: Job, spec: Path, out: Path, lease: Lease) -> Ended:
+        with self._storage.append(log_key(job.id)) as log_file:
+            log_file.write(f"--- attempt {job.attempt} on {self.id} ---\n".encode())
+            child = self._nursery.take()
+            child.begin(spec, out, log_file)
+            reports = Reports(self._database, self._storage, job)
+            ended = Supervisor(child, out, lease, reports, self._settings, self.drain).run()
+        if not self.drain.is_set():
+            # Only now: imports beside a running job would take its cores, and its measurements their meaning.
+            self._nursery.prepare()
+        log.info("process_ended", exit_code=ended.exit_code, stop=ended.stop)
+        return ended
+
+    def _conclude(self, job: Job, ended: Ended, out: Path, lease: Lease) -> None:
+        if ended.stop is Stop.LET_GO:
+            return
+        if ended.stop is not Stop.CANCEL and ended.exit_code == 0 and ended.result is not None:
+            self._publish(job, ended.result, out, lease)
+        else:
+            self._settle(job, outcome_of(ended, job), lease)
+
+    def _publish(self, job: Job, result: ResultEvent, out: Path, lease: Lease) -> None:
+        self._report_phase(job, Phase.PUBLISH)
+        published = publish(self._storage, job, out)
+
+        def success(connection: Connection) -> Job:
+            return lifecycle.succeed(
+                connection,
+                job.id,
+                job.attempt,
+                verdict=result.verdict,
+                result=result.model_dump(include={"metric", "before", "after", "retention"}),
+                model=published.model,
+                artifacts=published.artifacts,
+            )
+
+        try:
+            state = self._settle(job, success, lease)
+        except Fenced:
+            withdraw(self._storage, job, published.model.id)
+            raise
+        if state is JobState.SUCCEEDED:
+            remove_leftovers(self._storage, job)
+        else:
+            withdraw(self._storage, job, published.model.id)
+
+    def _settle(self, job: Job, outcome: Outcome, lease: Lease) -> JobState:
+        """Write how the attempt ended, waiting for a database that is away. Returns the job's state."""
+        while True:
+            try:
+                with self._database.transaction() as connection:
+                    return outcome(connection).state
+            except IllegalTransition as refusal:
+                if refusal.state != JobState.CANCELLING:  # e.g. succeeded, by a commit whose answer was lost
+                    return refusal.state
+                outcome = partial(lifecycle.confirm_cancelled, job_id=job.id, attempt=job.attempt)
+            except DATABASE_AWAY:
+                if lease.order is Order.LET_GO:
+                    raise
+                time.sleep(RETRY_SECONDS)
+
+    def _report_phase(self, job: Job, phase: Phase) -> None:
+        with self._database.transaction() as connection:
+            reporting.report_phase(connection, job.id, job.attempt, phase)

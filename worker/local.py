@@ -1,0 +1,42 @@
+"""A worker without a broker, which polls the database, and a sweeper beside it: `python -m worker.local`."""
+
+import signal
+import threading
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.logging import configure_logging
+from core.settings import Settings
+from db.engine import Database
+from worker.attempt import Worker
+from worker.sweep import sweep_until
+
+log = structlog.get_logger(__name__)
+
+
+def poll_until_drained(worker: Worker, settings: Settings) -> None:
+    while not worker.drain.wait(settings.poll_seconds):
+        try:
+            worker.work()
+        except SQLAlchemyError:
+            log.exception("nothing_claimed")
+
+
+def main() -> None:
+    settings = Settings()
+    configure_logging(settings.log_level)
+    database = Database(settings.database_url)
+    worker = Worker(settings, database)
+    signal.signal(signal.SIGTERM, lambda *_: worker.drain.set())
+    signal.signal(signal.SIGINT, lambda *_: worker.drain.set())
+    sweeper = threading.Thread(target=sweep_until, args=(worker.drain, database, settings), daemon=True)
+    sweeper.start()
+    try:
+        poll_until_drained(worker, settings)
+    finally:
+        worker.close()
+
+
+if __name__ == "__main__":
+    main()

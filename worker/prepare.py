@@ -1,0 +1,57 @@
+"""Lays out what the compression process needs: files only."""
+
+from pathlib import Path
+
+import structlog
+
+from compression.spec import Plan, RunSpec, Runtime
+from core.digests import describe_file
+from core.settings import Settings
+from core.storage import Storage
+from db.engine import Database
+from db.models import Checkpoint, Job
+from db.repositories import checkpoints
+
+log = structlog.get_logger(__name__)
+
+
+def prepare(database: Database, storage: Storage, settings: Settings, job: Job, folder: Path) -> Path:
+    """Bring model and dataset into the folder and write the spec. Returns its path.
+
+    Raises:
+        FileNotFoundError: the model or the dataset is not in the storage.
+    """
+    storage.fetch(f"models/{job.model_id}", folder / "model")
+    storage.fetch(f"datasets/{job.dataset_id}", folder / "dataset")
+    cache = settings.data.absolute() / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    with database.reading() as connection:
+        candidates = checkpoints.newest_first(connection, job.id)
+    sound = (storage.path(row.key) for row in candidates if _is_sound(storage, row))
+    runtime = Runtime(
+        threads=settings.threads,
+        device="cpu" if settings.queue == "cpu" else "cuda",
+        cache=cache,
+        resume_from=next(sound, None),
+        checkpoint_seconds=settings.checkpoint_seconds,
+        job_id=job.id,
+        job_name=job.name,
+        attempt=job.attempt,
+    )
+    spec = RunSpec(
+        model=folder / "model",
+        dataset=folder / "dataset",
+        plan=Plan.model_validate(job.plan),
+        runtime=runtime,
+    )
+    path = folder / "spec.json"
+    path.write_text(spec.model_dump_json(), "utf-8")
+    return path
+
+
+def _is_sound(storage: Storage, checkpoint: Checkpoint) -> bool:
+    path = storage.path(checkpoint.key)
+    sound = path.is_file() and describe_file(path)["sha256"] == checkpoint.sha256
+    if not sound:
+        log.warning("checkpoint_damaged", job_id=checkpoint.job_id, key=checkpoint.key)
+    return sound
