@@ -4,6 +4,7 @@
     python -m compression wait
     python -m compression compress --model DIR --train FILE --validation FILE --recipe RECIPE.json --out DIR
     python -m compression verify DIR
+    python -m compression methods
 
 Standard output carries events as JSON lines, standard error the log. Exit codes: 0 done, 65 the input is at fault,
 75 stopped on request with a checkpoint left behind, 1 anything else.
@@ -21,6 +22,7 @@ from typing import NoReturn
 
 from compression.errors import ComputeError, InputError, ReasonClass, Stopped
 from compression.events import EventWriter, FailedEvent, ReadyEvent
+from compression.registry import METHODS
 
 EXIT_INPUT = 65
 EXIT_STOPPED = 75
@@ -28,6 +30,9 @@ EXIT_STOPPED = 75
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
+    if options.command == "methods":
+        print(json.dumps({name: params.model_json_schema() for name, params in METHODS.items()}))
+        return 0
     emit = _claim_standard_output()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(message)s")
     stop = threading.Event()
@@ -69,6 +74,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     compress.add_argument("--out", type=Path, required=True)
     verify = commands.add_parser("verify", help="check the sums of a result and evaluate it again")
     verify.add_argument("folder", type=Path)
+    commands.add_parser("methods", help="print the JSON schema of every method's settings")
     return parser.parse_args(arguments)
 
 

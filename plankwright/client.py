@@ -21,7 +21,7 @@ Step = Mapping[str, Any]
 
 LONGEST_WAIT = 30
 """Seconds that one request of `Jobs.wait` may be held."""
-MODEL_FILES = (".json", ".safetensors", ".txt", ".model")
+MODEL_FILES = (".json", ".safetensors", ".txt")
 """Suffixes of what belongs to a checkpoint; training states and the like stay where they are."""
 
 R = TypeVar("R", bound=Resource)
@@ -29,6 +29,14 @@ R = TypeVar("R", bound=Resource)
 
 def _silent(done: int, total: int) -> None:
     """The progress of those who did not ask."""
+
+
+def _checkpoint_files(folder: Path) -> list[Path]:
+    files = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in MODEL_FILES)
+    if not any(file.suffix == ".safetensors" for file in files):
+        message = f"{folder} holds no *.safetensors: load the model, and save_pretrained writes them"
+        raise PlankwrightError("no_safetensors", message)
+    return files
 
 
 class Plankwright:
@@ -77,13 +85,7 @@ class Models(_Collection):
     def upload(self, folder: StrPath, name: str | None = None, progress: Progress = _silent) -> Model:
         """Send a checkpoint folder, or a .zip, .tar or .tar.gz of one."""
         path = Path(folder)
-        if path.is_dir():
-            chosen = sorted(f for f in path.iterdir() if f.is_file() and f.suffix in MODEL_FILES)
-            files = [("files", file) for file in chosen]
-        else:
-            files = [("file", path)]
-        if not files:
-            raise PlankwrightError("no_model_files", f"{path} holds no file of a checkpoint")
+        files = [("files", file) for file in _checkpoint_files(path)] if path.is_dir() else [("file", path)]
         upload = Upload(files, {"name": name or path.resolve().name}, progress)
         return Model.model_validate_json(self._transport.request("POST", "/v1/models", upload=upload).content)
 
