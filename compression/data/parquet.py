@@ -14,7 +14,7 @@ from compression.data.table import BATCH_CHARACTERS, MAX_FIELD, MAX_ROWS, Batch,
 MAX_ROW_GROUP_BYTES = 512_000_000
 MAX_METADATA_STRING = 1_000_000
 MAX_METADATA_ITEMS = 100_000
-DECODE_ROWS = 1024
+DECODE_ROWS = 8192
 MAX_RATIO = 200
 SMALL = 64_000_000
 """Decoded bytes that are fine whatever their ratio to the file's."""
@@ -28,11 +28,12 @@ def read_parquet(path: Path, log: ProblemLog) -> Table:
     Raises:
         InputError: it is damaged or too large, or has columns that hold other things than text and single numbers.
     """
+    before = len(log)
     try:
         schema = _open(path, []).schema_arrow
         check_columns(schema.names, path.name, log)
         readers = [_reader_of(field, path.name, log) for field in schema]
-        log.raise_if_any()
+        log.raise_if_any(beyond=before)
         # As dictionaries, repeated values stay one value, however many rows repeat them.
         texts = [field.name for field, reader in zip(schema, readers, strict=True) if reader is _texts]
         file = _open(path, texts)
@@ -52,6 +53,8 @@ def _open(path: Path, texts: list[str]) -> pq.ParquetFile:
 
 
 def _check_sizes(metadata: pq.FileMetaData, file: str, log: ProblemLog) -> None:
+    if metadata.num_rows == 0:
+        log.stop("no_rows", "the file has no rows", file)
     if metadata.num_rows > MAX_ROWS:
         log.stop("too_many_rows", f"no more than {MAX_ROWS} rows are read", file)
     for group in range(metadata.num_row_groups):
@@ -126,10 +129,9 @@ def _reader_of(field: "pa.Field[Any]", file: str, log: ProblemLog) -> Callable[[
 
 
 def _texts(column: Values) -> list[str]:
-    if not isinstance(column, pa.DictionaryArray):
-        return [value or "" for value in column.to_pylist()]
-    words = [word or "" for word in column.dictionary.to_pylist()]
-    return ["" if index is None else words[index] for index in column.indices.to_pylist()]
+    return [
+        value or "" for value in cast("pa.DictionaryArray[Any, Any]", column).dictionary_decode().to_pylist()
+    ]
 
 
 def _truths(column: Values) -> list[str]:

@@ -13,6 +13,9 @@ class ProblemLog:
     def __init__(self) -> None:
         self._problems: list[Problem] = []
 
+    def __len__(self) -> int:
+        return len(self._problems)
+
     def add(self, code: str, message: str, place: str) -> None:
         """Note a problem. Raises InputError with all of them once there are MAX_PROBLEMS."""
         self._problems.append(Problem(code, message, place))
@@ -23,6 +26,7 @@ class ProblemLog:
         """Note a problem after which a file cannot be read on. Raises InputError with all that were found."""
         raise InputError([*self._problems, Problem(code, message, place)])
 
-    def raise_if_any(self) -> None:
-        if self._problems:
+    def raise_if_any(self, beyond: int = 0) -> None:
+        """Raise InputError with all problems, if there are more than `beyond`."""
+        if len(self._problems) > beyond:
             raise InputError(self._problems)

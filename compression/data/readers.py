@@ -6,7 +6,7 @@ The fast readers disagree on bad input without a word (merged rows, mojibake, re
 import csv
 import re
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -86,7 +86,10 @@ def _with_header(records: Iterator[Record], path: Path, log: ProblemLog) -> Tabl
         log.stop("empty_file", "the file is empty", path.name)
     number, columns = first
     check_columns(columns, f"{path.name}:{number}", log)
-    return Table(columns, _in_batches(records, columns, path.name, log))
+    first_row = list(islice(records, 1))
+    if not first_row:
+        log.add("no_rows", "the file has a header, but no rows", path.name)
+    return Table(columns, _in_batches(chain(first_row, records), columns, path.name, log))
 
 
 def _in_batches(records: Iterable[Record], columns: list[str], file: str, log: ProblemLog) -> Iterator[Batch]:

@@ -38,6 +38,7 @@ def check_columns(columns: list[str], place: str, log: ProblemLog) -> None:
             f"there are {len(columns)} columns; no more than {MAX_COLUMNS} are read",
             place,
         )
+    before = len(log)
     for position, name in enumerate(columns, 1):
         if not name.strip():
             log.add(
@@ -50,4 +51,4 @@ def check_columns(columns: list[str], place: str, log: ProblemLog) -> None:
             log.add("invalid_column_name", message, place)
         elif name in columns[: position - 1]:
             log.add("duplicate_column_name", f"column {position} is the second one named {name!r}", place)
-    log.raise_if_any()
+    log.raise_if_any(beyond=before)
