@@ -20,7 +20,7 @@ def find_all(connection: Connection, ids: Collection[str]) -> Sequence[Job]:
 def versions(connection: Connection, ids: Collection[str]) -> dict[str, int]:
     """The id of the last event by job: whatever a user sees of a job changes together with an event."""
     statement = select(Job.id, Job.last_event_id).where(Job.id.in_(ids))
-    return dict(connection.execute(statement).tuples().all())
+    return {id: version for id, version in connection.execute(statement)}
 
 
 def page(
@@ -32,8 +32,8 @@ def page(
 
 
 def count_by_state(connection: Connection) -> dict[JobState, int]:
-    counts = connection.execute(select(Job.state, func.count()).group_by(Job.state)).tuples()
-    return dict(counts.all())
+    counts = connection.execute(select(Job.state, func.count()).group_by(Job.state))
+    return {state: count for state, count in counts}
 
 
 def count_without_lease(connection: Connection) -> int:
