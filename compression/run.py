@@ -172,4 +172,4 @@ def _begin_step(index: int, model: PreTrainedModel, context: Context) -> None:
     context.recipe_step = index
     context.step_input = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     context.step_config = model.config.to_dict()
-    context.save(0, {}, {"best_score": None})
+    context.save(0, {}, {})

@@ -66,10 +66,10 @@ def train(objective: Objective, data: TaskData, training: Training, context: Con
     run = _Run(objective, data, training, context)
     run.resume()
     objective.model.train()
+    run.evaluate_if_due()  # where the interruption came in the middle of it
     for step in range(run.step, run.total):
         run.train_step(step)
-        if run.evaluation_due():
-            run.evaluate()
+        run.evaluate_if_due()
         if context.stop_requested():
             run.save()
             context.stop_if_requested()
@@ -92,6 +92,7 @@ class _Run:
         self.evaluation_every = max(1, self.per_epoch // training.evaluations_per_epoch)
         self.record_every = max(1, self.total // POINTS)
         self.step = 0
+        self.evaluated_at = 0
         self.best: torch.Tensor | None = None
         self.best_score = -math.inf
         self.losses: list[torch.Tensor] = []
@@ -150,16 +151,15 @@ class _Run:
         self.context.record(self.step, values)
         self.context.emit(MetricEvent(step=self.context.done + self.step, values=values))
 
-    def evaluation_due(self) -> bool:
-        return self.data.selection is not None and (
-            self.step % self.evaluation_every == 0 or self.step == self.total
-        )
-
-    def evaluate(self) -> None:
+    def evaluate_if_due(self) -> None:
         """Validate, and keep the weights if they are the best so far; of equals the later, which trained longer."""
-        assert self.data.selection is not None
-        task, labels = self.data.task, self.data.selection.labels
-        logits = predict(self.objective.model, self.data.selection, self._stop_between_batches)
+        rows = self.data.selection
+        due = self.step % self.evaluation_every == 0 or self.step == self.total
+        if rows is None or not due or self.step == self.evaluated_at:
+            return
+        task, labels = self.data.task, rows.labels
+        logits = predict(self.objective.model, rows, self._stop_between_batches)
+        self.evaluated_at = self.step
         predicted = predictions(logits, task)
         value = score(self.data.metric, predicted, labels, task)
         self._tell({f"eval.{self.data.metric}": value})
@@ -196,13 +196,14 @@ class _Run:
         if self.best is not None:
             tensors["best"] = self.best
         best_score = self.best_score if self.best is not None else None
-        self.context.save(self.step, tensors, {"best_score": best_score})
+        self.context.save(self.step, tensors, {"best_score": best_score, "evaluated_at": self.evaluated_at})
 
     def resume(self) -> None:
         checkpoint = self.context.resumed
         if checkpoint is None or checkpoint.recipe_step != self.context.recipe_step or not checkpoint.step:
             return
         self.step = self.started_at_step = checkpoint.step
+        self.evaluated_at = checkpoint.state["evaluated_at"]
         self.weights.put_state(checkpoint.section("weights"))
         self.losses = [checkpoint.tensors[f"loss.{i}"] for i in range(len(checkpoint.section("loss")))]
         if checkpoint.state["best_score"] is not None:
