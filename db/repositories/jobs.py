@@ -20,7 +20,7 @@ def find_all(connection: Connection, ids: Collection[str]) -> Sequence[Job]:
 def versions(connection: Connection, ids: Collection[str]) -> dict[str, int]:
     """The id of the last event by job: whatever a user sees of a job changes together with an event."""
     statement = select(Job.id, Job.last_event_id).where(Job.id.in_(ids))
-    return {id: version for id, version in connection.execute(statement)}
+    return dict(connection.execute(statement).all())
 
 
 def page(
@@ -33,7 +33,7 @@ def page(
 
 def count_by_state(connection: Connection) -> dict[JobState, int]:
     counts = connection.execute(select(Job.state, func.count()).group_by(Job.state))
-    return {state: count for state, count in counts}
+    return dict(counts.all())
 
 
 def count_without_lease(connection: Connection) -> int:
