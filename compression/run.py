@@ -59,7 +59,9 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
         original = load_model(source.folder, source.facts, context.device)
         comparison = Comparison(original, result, source.facts, facts, before, after)
         report = compare(spec, comparison, data, context, phase.seconds)
-    write_artifacts(spec, report, context, data, before, after, out)
+    with phase(Phase.EXPORT):
+        report = report.model_copy(update={"seconds": dict(phase.seconds)})
+        write_artifacts(spec, report, context, data, before, after, out)
     metric = report.metric
     emit(
         ResultEvent(

@@ -41,7 +41,7 @@ class Comparison:
 def compare(
     spec: RunSpec, models: Comparison, data: TaskData, context: Context, seconds: dict[str, float]
 ) -> Report:
-    """The report; `seconds` is by phase and may still grow."""
+    """The report; `seconds` are those by phase so far."""
     plan, labels = spec.plan, data.evaluation.labels
     latencies = measure_latency(
         (models.original, models.result), data.evaluation, plan.evaluation.latency, context.stop_if_requested
