@@ -99,7 +99,7 @@ def record(benchmark: str, part: str, title: str, results: Path = RESULTS) -> It
     )
     parts = read(results / f"{benchmark}.json") | {part: finished}
     results.mkdir(parents=True, exist_ok=True)
-    dumped = {name: parts[name].model_dump(mode="json") for name in sorted(parts)}
+    dumped = {name: parts[name].model_dump(mode="json") for name in parts}
     (results / f"{benchmark}.json").write_text(json.dumps(dumped, indent=2, ensure_ascii=False) + "\n")
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from compression.checkpoints.inspection import inspect_checkpoint
-from compression.data.ingest import SPLITS, ingest_dataset
-
 from benchmarks import process
 from benchmarks.process import WARM_UP
 from compression.checkpoints.facts import ModelFacts
+from compression.checkpoints.inspection import inspect_checkpoint
+from compression.data.ingest import SPLITS, ingest_dataset
 from compression.data.summary import DatasetSummary
 from compression.events import Phase, PhaseEvent, ProgressEvent, parse_event
 from compression.report.schema import Report

@@ -57,10 +57,15 @@ class Setting:
 
 
 SETTINGS = {
-    Comparison.SST2: Setting("Theseus training, SST-2, 6 to 3 layers", speedup=35, memory=0.5),
-    Comparison.FULL_LENGTH: Setting(f"The same, every row {LENGTH} word pieces long", speedup=4, filled=True),
+    Comparison.SST2: Setting("Theseus training on SST-2, 6 to 3 layers", speedup=35, memory=0.5),
+    Comparison.FULL_LENGTH: Setting(
+        f"Theseus training, every row {LENGTH} word pieces long", speedup=4, filled=True
+    ),
     Comparison.DYNAMIC_PADDING: Setting(
-        "The same, the paper's recipe with dynamic padding", speedup=8, padding="longest", accuracy=True
+        "Theseus training, the paper's recipe with dynamic padding",
+        speedup=8,
+        padding="longest",
+        accuracy=True,
     ),
 }
 
@@ -224,7 +229,7 @@ def _compare_accuracy(rate: float, paper: list[Figures], engine: list[Figures], 
     what = (
         f"accuracy, engine minus paper, learning rate {rate:g} (bound: one standard deviation of the paper's)"
     )
-    draft.targets.append(Target(what=what, measured=gain, at_least=-spread))
+    draft.targets.append(Target(what=what, measured=gain, at_least=0 - spread))
     if spread:
         draft.notes.append(
             f"Learning rate {rate:g}: the difference is {gain / spread:+.1f} standard deviations."
