@@ -94,7 +94,7 @@ class _Ledger:
         """Path and whether it is a directory, by the path without case."""
 
     def admit(self, entry: _Entry) -> PurePosixPath:
-        self.last = shown(entry.name)
+        self.last = _shown(entry.name)
         path = _checked_path(entry)
         self._counts[entry.is_directory] += 1
         if self._counts[entry.is_directory] > self._max_files:
@@ -171,12 +171,12 @@ def _zip_entries(file: _BoundedFile, max_ratio: int) -> Iterator[_Entry]:
             name = info.orig_filename
             is_directory = name.endswith("/")
             if info.flag_bits & ENCRYPTED:
-                raise ArchiveError("archive_encrypted", "it is encrypted", shown(name))
+                raise ArchiveError("archive_encrypted", "it is encrypted", _shown(name))
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 message = "it is compressed in a way that is not supported: use deflate or store"
-                raise ArchiveError("archive_unsupported_compression", message, shown(name))
+                raise ArchiveError("archive_unsupported_compression", message, _shown(name))
             if info.file_size > max_ratio * info.compress_size:
-                raise _bomb(shown(name))
+                raise _bomb(_shown(name))
             _check_mode(name, info.external_attr >> 16, is_directory)
             yield _Entry(name, info.file_size, is_directory, partial(archive.open, info))
 
@@ -196,7 +196,7 @@ def _check_overlaps(file: _BoundedFile, archive: zipfile.ZipFile) -> None:
     for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
         if info.header_offset < end:
             raise ArchiveError(
-                "archive_overlapping_entries", "it overlaps another entry", shown(info.filename)
+                "archive_overlapping_entries", "it overlaps another entry", _shown(info.filename)
             )
         file.seek(info.header_offset)
         _, name_bytes, extra_bytes = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
@@ -211,7 +211,7 @@ def _check_mode(name: str, mode: int, is_directory: bool) -> None:
         raise _not_regular(name)
     if not is_directory and mode & (stat.S_ISUID | stat.S_ISGID):
         raise ArchiveError(
-            "archive_not_regular", "it is a file with a set-user or set-group bit", shown(name)
+            "archive_not_regular", "it is a file with a set-user or set-group bit", _shown(name)
         )
 
 
@@ -228,13 +228,15 @@ def _checked_path(entry: _Entry) -> PurePosixPath:
         message = (
             "its name is absolute, leads out of the folder, or holds a backslash, drive or control character"
         )
-        raise ArchiveError("archive_unsafe_name", message, shown(name))
+        raise ArchiveError("archive_unsafe_name", message, _shown(name))
     if len(name.encode()) > MAX_NAME_BYTES:
-        raise ArchiveError("archive_bad_name", f"its name is longer than {MAX_NAME_BYTES} bytes", shown(name))
+        raise ArchiveError(
+            "archive_bad_name", f"its name is longer than {MAX_NAME_BYTES} bytes", _shown(name)
+        )
     if not unicodedata.is_normalized("NFC", name):
-        raise ArchiveError("archive_bad_name", "its name is not in Unicode normal form C", shown(name))
+        raise ArchiveError("archive_bad_name", "its name is not in Unicode normal form C", _shown(name))
     if not path.parts and not entry.is_directory:
-        raise ArchiveError("archive_bad_name", "it is a file without a name", shown(name))
+        raise ArchiveError("archive_bad_name", "it is a file without a name", _shown(name))
     return path
 
 
@@ -273,10 +275,10 @@ def _bomb(entry: str) -> ArchiveError:
 
 def _not_regular(name: str) -> ArchiveError:
     message = "it is a link, a device or another special file: only regular files are accepted"
-    return ArchiveError("archive_not_regular", message, shown(name))
+    return ArchiveError("archive_not_regular", message, _shown(name))
 
 
-def shown(name: str) -> str:
+def _shown(name: str) -> str:
     """A name as it may be put in a message: on one line, and not endless."""
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in name[:200])
     return text if len(text) <= 120 else f"{text[:117]}..."

@@ -74,7 +74,7 @@ def _tensor(file: str, name: str, entry: Any, offset: int) -> TensorInfo:
     if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
         raise _Damage(f"the entry of {name[:100]!r} is not one of a tensor")
     dtype, shape, span = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if dtype not in ITEM_BYTES if isinstance(dtype, str) else True:
+    if not isinstance(dtype, str) or dtype not in ITEM_BYTES:
         raise _Damage(f"{name[:100]!r} has an unknown number format")
     if not (_are_sizes(shape) and len(shape) <= MAX_DIMENSIONS and _are_sizes(span) and len(span) == 2):
         raise _Damage(f"the shape or the offsets of {name[:100]!r} are no sizes")

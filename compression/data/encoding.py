@@ -51,8 +51,12 @@ def read_columns(
     """Texts, second texts and label values of a split, in row order."""
     table = read_split(dataset, split)
     columns = task.columns
-    pair = table.column(columns.text_pair).to_pylist() if columns.text_pair else None
-    return table.column(columns.text).to_pylist(), pair, table.column(columns.label).to_pylist()
+
+    def values(name: str) -> list[str]:
+        return cast(list[str], table.column(name).to_pylist())
+
+    pairs = values(columns.text_pair) if columns.text_pair else None
+    return values(columns.text), pairs, values(columns.label)
 
 
 def encode_split(source: Source, dataset: Path, split: SplitName, task: Task, cache: Path | None) -> Encoded:

@@ -33,21 +33,15 @@ def check_columns(columns: list[str], place: str, log: ProblemLog) -> None:
         message = f"a text and a label are needed, but there is one column, {only!r}{hint}"
         log.stop("too_few_columns", message, place)
     if len(columns) > MAX_COLUMNS:
-        log.stop(
-            "too_many_columns",
-            f"there are {len(columns)} columns; no more than {MAX_COLUMNS} are read",
-            place,
-        )
+        message = f"there are {len(columns)} columns; no more than {MAX_COLUMNS} are read"
+        log.stop("too_many_columns", message, place)
     before = len(log)
     for position, name in enumerate(columns, 1):
         if not name.strip():
-            log.add(
-                "empty_column_name", f"column {position} has no name (does the file have a header?)", place
-            )
+            message = f"column {position} has no name (does the file have a header?)"
+            log.add("empty_column_name", message, place)
         elif len(name) > MAX_NAME or not name.isprintable():
-            message = (
-                f"column {position} has a name that is too long or holds control characters: {name[:50]!r}"
-            )
+            message = f"the name of column {position} is too long or holds control characters: {name[:50]!r}"
             log.add("invalid_column_name", message, place)
         elif name in columns[: position - 1]:
             log.add("duplicate_column_name", f"column {position} is the second one named {name!r}", place)
