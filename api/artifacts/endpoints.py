@@ -7,11 +7,14 @@ from api.artifacts import service
 from api.artifacts.schemas import ArtifactList
 from api.context import Context
 from api.dependencies import FileName, JobId, Shared
+from api.jobs.service import existing_job
 from api.problems import Code, problems
-from api.streaming import DOWNLOAD, send_stored
+from api.streaming import DOWNLOAD, send_file, send_stored
 from compression.report.schema import Report
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["artifacts"])
+
+PLAIN_TEXT = "text/plain; charset=utf-8"
 
 
 @router.get("/report", response_model=Report, responses=problems(Code.NOT_FOUND))
@@ -36,6 +39,24 @@ async def download_artifact(job_id: JobId, name: FileName, request: Request, con
 async def describe_artifact(job_id: JobId, name: FileName, request: Request, context: Shared) -> Response:
     """Size and hash of one file."""
     return await _send(context, job_id, name, request)
+
+
+@router.get(
+    "/logs",
+    response_class=Response,
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        206: {"description": "The range that was asked for"},
+        **problems(Code.NOT_FOUND, Code.RANGE_NOT_SATISFIABLE),
+    },
+)
+async def get_logs(job_id: JobId, request: Request, context: Shared) -> Response:
+    """The log of all attempts. It grows while the job runs: ask for `Range: bytes=N-` to read on."""
+    await existing_job(context, job_id)
+    path = context.storage.path(service.log_key(job_id))
+    if not await run_in_threadpool(path.exists):
+        return Response(media_type=PLAIN_TEXT)
+    return await send_file(path, request, media_type=PLAIN_TEXT, headers={"Cache-Control": "no-store"})
 
 
 async def _send(context: Context, job_id: str, name: str, request: Request) -> Response:

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from api.names import DATASET_ID_PATTERN, EXAMPLE_HEX, MODEL_ID_PATTERN, Name
 from api.pages import Page
@@ -69,9 +69,7 @@ class Reason(_View):
     """Why a job failed, and who can do something about it."""
 
     code: str = Field(examples=["worker_lost_repeatedly"])
-    reason_class: Literal["user", "capacity", "internal"] = Field(
-        validation_alias=AliasChoices("reason_class", "class"), serialization_alias="class"
-    )
+    reason_class: Literal["user", "capacity", "internal"] = Field(alias="class")
     message: str
 
 

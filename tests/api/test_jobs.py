@@ -1,0 +1,204 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from api.context import Context
+from db import lifecycle
+from db.models import JobState
+from tests.api.requests import codes, job_request
+
+Json = dict[str, Any]
+
+
+@pytest.fixture
+def request_body(client: TestClient, checkpoint: Path) -> Json:
+    return job_request(client, checkpoint)
+
+
+def test_a_job_is_created_with_its_plan_settled(client: TestClient, request_body: Json) -> None:
+    answer = client.post("/v1/jobs", json=request_body)
+    assert answer.status_code == 201, answer.text
+    job = answer.json()
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert job["state"] == "queued"
+    assert job["terminal"] is False
+    assert job["attempt"] == 0
+    assert job["name"].endswith(": theseus")
+    assert job["plan"]["task"]["columns"] == {"text": "sentence", "text_pair": None, "label": "label"}
+    assert job["plan"]["task"]["labels"] == {"negative": 0, "positive": 1}
+    assert job["plan"]["evaluation"]["metric"] == "accuracy"
+    assert job["plan"]["steps"][0]["training"]["batch_size"] == 32
+    assert client.get(answer.headers["location"]).json() == job
+    assert client.get("/v1/jobs").json()["data"] == [{k: v for k, v in job.items() if k != "plan"}]
+
+
+def test_a_dry_run_creates_nothing(client: TestClient, request_body: Json) -> None:
+    request_body["steps"].append({"method": "layer_drop", "keep_layers": 1, "recovery": None})
+    request_body["steps"][0]["training"] = {"epochs": 2, "batch_size": 16}
+    answer = client.post("/v1/jobs", params={"dry_run": True}, json=request_body)
+    assert answer.status_code == 200, answer.text
+    estimate = answer.json()["estimate"]
+    assert [(step["layers_before"], step["layers_after"]) for step in estimate["steps"]] == [(4, 2), (2, 1)]
+    assert [step["training_steps"] for step in estimate["steps"]] == [6, 0]  # 40 rows: 3 batches, twice
+    assert estimate["seconds"] >= 0
+    assert estimate["memory_bytes"] > 0
+    assert estimate["assumptions"]
+    assert client.get("/v1/jobs").json()["data"] == []
+
+
+def test_a_held_job_waits_for_its_start(client: TestClient, request_body: Json) -> None:
+    job = client.post("/v1/jobs", json=request_body | {"auto_start": False}).json()
+    assert job["state"] == "held"
+    for _ in range(2):
+        started = client.post(f"/v1/jobs/{job['id']}/start")
+        assert started.status_code == 202
+        assert started.json()["state"] == "queued"
+
+
+def test_cancel_and_retry(client: TestClient, request_body: Json) -> None:
+    url = f"/v1/jobs/{client.post('/v1/jobs', json=request_body).json()['id']}"
+    for _ in range(2):
+        cancelled = client.post(f"{url}/cancel")
+        assert cancelled.status_code == 202
+        assert cancelled.json()["state"] == "cancelled"
+        assert cancelled.json()["terminal"] is True
+    for body in ({"from": "scratch"}, {"from": "checkpoint"}, None):
+        again = client.post(f"{url}/retry", json=body) if body else client.post(f"{url}/retry")
+        assert again.status_code == 202, again.text
+        assert again.json()["state"] == "queued"
+
+
+def test_what_the_state_forbids_names_the_state(client: TestClient, request_body: Json) -> None:
+    url = f"/v1/jobs/{client.post('/v1/jobs', json=request_body).json()['id']}"
+    refused = client.post(f"{url}/retry")
+    assert refused.status_code == 409
+    assert refused.json()["code"] == "illegal_state"
+    assert refused.json()["state"] == "queued"
+    client.post(f"{url}/cancel")
+    assert client.post(f"{url}/start").json()["state"] == "cancelled"
+
+
+def test_jobs_are_listed_by_state_in_pages(client: TestClient, request_body: Json) -> None:
+    ids = [client.post("/v1/jobs", json=request_body).json()["id"] for _ in range(4)]
+    client.post(f"/v1/jobs/{ids[1]}/cancel")
+    listed = client.get("/v1/jobs", params={"state": "queued", "limit": 2}).json()
+    assert [job["id"] for job in listed["data"]] == [ids[3], ids[2]]
+    rest = client.get("/v1/jobs", params={"state": "queued", "cursor": listed["next_cursor"]}).json()
+    assert [job["id"] for job in rest["data"]] == [ids[0]]
+    assert rest["has_more"] is False
+    both = client.get("/v1/jobs", params={"state": ["queued", "cancelled"]}).json()["data"]
+    assert [job["id"] for job in both] == ids[::-1]
+    for params in ({"cursor": "x"}, {"cursor": "é"}, {"state": "done"}, {"limit": 0}):
+        assert client.get("/v1/jobs", params=params).status_code == 422
+
+
+def test_what_has_not_changed_is_not_sent_again(client: TestClient, request_body: Json) -> None:
+    url = f"/v1/jobs/{client.post('/v1/jobs', json=request_body).json()['id']}"
+    etag = client.get(url).headers["etag"]
+    unchanged = client.get(url, headers={"If-None-Match": f'"other", {etag}'})
+    assert unchanged.status_code == 304
+    assert unchanged.content == b""
+    client.post(f"{url}/cancel")
+    changed = client.get(url, headers={"If-None-Match": etag})
+    assert changed.status_code == 200
+    assert changed.headers["etag"] != etag
+    assert changed.json()["state"] == "cancelled"
+
+
+def test_a_failed_job_says_why(client: TestClient, context: Context, request_body: Json) -> None:
+    job_id = client.post("/v1/jobs", json=request_body).json()["id"]
+    with context.database.transaction() as connection:
+        job = lifecycle.claim(connection, "cpu", "worker", 60)
+        assert job is not None
+        reason: lifecycle.Reason = {"code": "diverged", "class": "user", "message": "the loss is not finite"}
+        lifecycle.fail(connection, job_id, job.attempt, reason)
+    job = client.get(f"/v1/jobs/{job_id}").json()
+    assert job["state"] == JobState.FAILED
+    assert job["reason"] == reason
+    assert job["finished_at"].endswith("Z")
+
+
+def changed(**fields: Any) -> Callable[[Json], Json]:
+    return lambda body: body | fields
+
+
+def step(**fields: Any) -> Callable[[Json], Json]:
+    return changed(steps=[{"method": "theseus", **fields}])
+
+
+BAD_REQUESTS: dict[str, tuple[Callable[[Json], Json], str, str]] = {
+    "unknown method": (changed(steps=[{"method": "magic"}]), "/steps/0", "union_tag_invalid"),
+    "no method": (changed(steps=[{}]), "/steps/0", "union_tag_not_found"),
+    "no steps": (changed(steps=[]), "/steps", "too_short"),
+    "unknown field": (changed(stepz=[]), "/stepz", "unknown_field"),
+    "unknown field of a step": (step(layers=3), "/steps/0/layers", "unknown_field"),
+    "unknown field of the schedule": (
+        step(schedule={"type": "linear", "rate": 1}),
+        "/steps/0/schedule/rate",
+        "unknown_field",
+    ),
+    "wrong type": (step(successor_layers="three"), "/steps/0/successor_layers", "int_parsing"),
+    "infinite": (changed(constraints={"min_speedup": 1e999}), "/constraints/min_speedup", "finite_number"),
+    "too deep": (step(successor_layers=4), "/steps/0/successor_layers", "successor_too_deep"),
+    "contradiction": (step(modules=[2, 2], successor_layers=3), "/steps/0", "value_error"),
+    "unknown model": (changed(model="mdl_" + "0" * 32), "/model", "unknown_model"),
+    "unknown dataset": (changed(dataset="ds_" + "0" * 32), "/dataset", "unknown_dataset"),
+    "malformed id": (changed(model="mdl_1"), "/model", "string_pattern_mismatch"),
+    "missing": (lambda body: {k: v for k, v in body.items() if k != "model"}, "/model", "missing_field"),
+    "name": (changed(name="a\tb"), "/name", "string_pattern_mismatch"),
+    "unknown column": (
+        changed(task={"columns": {"label": "stars"}}),
+        "/task/columns/label",
+        "missing_column",
+    ),
+    "split": (changed(evaluation={"split": "test"}), "/dataset", "missing_split"),
+    "metric": (changed(evaluation={"metric": "pearson"}), "/evaluation/metric", "metric_does_not_fit"),
+}
+
+
+@pytest.fixture(scope="module")
+def valid(shared_client: TestClient, checkpoint: Path) -> Json:
+    return job_request(shared_client, checkpoint)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("case", BAD_REQUESTS)
+def test_a_bad_request_names_the_field_and_creates_nothing(
+    shared_client: TestClient, valid: Json, case: str, dry_run: bool
+) -> None:
+    change, pointer, code = BAD_REQUESTS[case]
+    content = json.dumps(change(valid)).replace("Infinity", "1e999")
+    headers = {"Content-Type": "application/json"}
+    answer = shared_client.post("/v1/jobs", params={"dry_run": dry_run}, content=content, headers=headers)
+    assert answer.status_code == 422, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["code"] == "invalid_request"
+    assert (pointer, code) in [(item["pointer"], item["code"]) for item in problem["errors"]], problem
+    assert shared_client.get("/v1/jobs").json()["data"] == []
+
+
+def test_the_allowed_methods_are_named(shared_client: TestClient, valid: Json) -> None:
+    answer = shared_client.post("/v1/jobs", json=valid | {"steps": [{"method": "magic"}]})
+    message = answer.json()["errors"][0]["message"]
+    assert all(method["name"] in message for method in shared_client.get("/v1/methods").json()["data"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [
+        (b"sentence,label\nfine,good\npoor,bad\n", "labels_do_not_match"),
+        (b"sentence,author\nfine,anne\npoor,ben\n", "no_label_column"),
+    ],
+)
+def test_rows_that_do_not_fit_the_model_are_refused(
+    shared_client: TestClient, valid: Json, rows: bytes, code: str
+) -> None:
+    files = [("train", ("t.csv", rows)), ("validation", ("v.csv", rows))]
+    dataset = shared_client.post("/v1/datasets", files=files).json()
+    answer = shared_client.post("/v1/jobs", json=valid | {"dataset": dataset["id"]})
+    assert codes(answer) == [code]
