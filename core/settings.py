@@ -24,6 +24,8 @@ class Settings(BaseSettings):
     """The queue that a worker serves."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of a compression process; all cores by default."""
+    heartbeat: Path | None = None
+    """File that a worker woken by Redis, or a sweeper, touches while it reaches the database; for health checks."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     lease_seconds: float = Field(default=60, gt=0)
@@ -48,6 +50,10 @@ class Settings(BaseSettings):
         if self.database:
             return self.database.get_secret_value()
         return f"sqlite:///{self.data.absolute() / 'plankwright.db'}"
+
+    def beat(self) -> None:
+        if self.heartbeat:
+            self.heartbeat.touch()
 
     @property
     def redis_url(self) -> str | None:

@@ -3,6 +3,7 @@
 import os
 import threading
 import time
+from collections.abc import Sequence
 
 import structlog
 from celery import Celery, signals
@@ -14,6 +15,7 @@ from core.settings import Settings
 from db.engine import Database
 from db.repositories import jobs
 from worker.attempt import Worker
+from worker.child import COMMAND
 
 log = structlog.get_logger(__name__)
 
@@ -67,34 +69,35 @@ def make_app(redis_url: str, queue: str, bell: Bell) -> Celery:
     return app
 
 
-def exit_when_deaf(bell: Bell, database: Database, queue: str) -> None:
+def exit_when_deaf(bell: Bell, database: Database, settings: Settings) -> None:
     """End the process, to be started anew, when jobs wait and no hint comes through: consumers do hang at times."""
     waiting_since: float | None = None
     while True:
         time.sleep(WATCH_SECONDS)
         try:
             with database.reading() as connection:
-                waiting = jobs.any_queued(connection, queue)
+                waiting = jobs.any_queued(connection, settings.queue)
+            settings.beat()
         except SQLAlchemyError:
             waiting = False
         now = time.monotonic()
         waiting_since = (waiting_since or now) if waiting else None
         if waiting_since and min(now - waiting_since, bell.silent_seconds()) > DEAF_SECONDS:
-            log.error("deaf", queue=queue)
+            log.error("deaf", queue=settings.queue)
             os._exit(1)
 
 
-def main() -> None:
+def main(command: Sequence[str] = COMMAND) -> None:
     settings = Settings()
     configure_logging(settings.log_level)
     if settings.redis_url is None:
         raise SystemExit("PLANKWRIGHT_REDIS is not set: without a broker, run `python -m worker.local`")
     database = Database(settings.database_url)
-    worker = Worker(settings, database)
+    worker = Worker(settings, database, command)
     bell = Bell(worker)
     signals.setup_logging.connect(lambda **_: None, weak=False)  # ours stays
     signals.worker_shutting_down.connect(lambda **_: worker.drain.set(), weak=False)
-    threading.Thread(target=exit_when_deaf, args=(bell, database, settings.queue), daemon=True).start()
+    threading.Thread(target=exit_when_deaf, args=(bell, database, settings), daemon=True).start()
     app = make_app(settings.redis_url, settings.queue, bell)
     try:
         # Threads: a prefork child cannot hear the shutdown, and the main process must live to renew the lease.

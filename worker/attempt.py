@@ -51,7 +51,7 @@ class Worker:
         """Run jobs until there are none left."""
         while not self.drain.is_set() and (job := self._claim()) is not None:
             with structlog.contextvars.bound_contextvars(job_id=job.id, attempt=job.attempt):
-                self._attempt(job)
+                self.run(job)
 
     def close(self) -> None:
         self._nursery.close()
@@ -62,22 +62,22 @@ class Worker:
         with self._database.transaction() as connection:
             return lifecycle.claim(connection, queue, self.id, seconds)
 
-    def _attempt(self, job: Job) -> None:
-        """Whatever happens in here, the worker lives on."""
+    def run(self, job: Job) -> None:
+        """Run one attempt of a job that was claimed. Whatever happens in it, the worker lives on."""
         log.info("attempt_begins")
         with (
             self._workspace.attempt(job.id, job.attempt) as folder,
             Lease(self._database, job, self._settings) as lease,
         ):
             try:
-                self._run(job, folder, lease)
+                self._attempt(job, folder, lease)
             except Fenced:
                 log.warning("attempt_fenced")
             except DATABASE_AWAY:  # the lease runs out, and the sweeper queues the job again
                 log.exception("attempt_given_up")
         log.info("attempt_ends")
 
-    def _run(self, job: Job, folder: Path, lease: Lease) -> None:
+    def _attempt(self, job: Job, folder: Path, lease: Lease) -> None:
         try:
             self._report_phase(job, Phase.FETCH)
             spec = prepare(self._database, self._storage, self._settings, job, folder)

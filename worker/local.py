@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Sequence
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,6 +11,7 @@ from core.logging import configure_logging
 from core.settings import Settings
 from db.engine import Database
 from worker.attempt import Worker
+from worker.child import COMMAND
 from worker.sweep import sweep_until
 
 log = structlog.get_logger(__name__)
@@ -23,11 +25,11 @@ def poll_until_drained(worker: Worker, settings: Settings) -> None:
             log.exception("nothing_claimed")
 
 
-def main() -> None:
+def main(command: Sequence[str] = COMMAND) -> None:
     settings = Settings()
     configure_logging(settings.log_level)
     database = Database(settings.database_url)
-    worker = Worker(settings, database)
+    worker = Worker(settings, database, command)
     signal.signal(signal.SIGTERM, lambda *_: worker.drain.set())
     signal.signal(signal.SIGINT, lambda *_: worker.drain.set())
     sweeper = threading.Thread(target=sweep_until, args=(worker.drain, database, settings), daemon=True)

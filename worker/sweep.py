@@ -49,6 +49,7 @@ def sweep_until(stop: threading.Event, database: Database, settings: Settings) -
     while not stop.wait(settings.sweep_seconds):
         try:
             sweep(database, settings)
+            settings.beat()
             if time.monotonic() >= orphans_at:
                 remove_orphans(database, storage)
                 orphans_at = time.monotonic() + ORPHANS_EVERY_SECONDS
