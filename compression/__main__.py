@@ -18,7 +18,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from compression.errors import ComputeError, InputError, ReasonClass, Stopped
 from compression.events import EventWriter, FailedEvent, ReadyEvent
@@ -112,11 +112,12 @@ def _end_with_parent() -> NoReturn:
 def _compress(options: argparse.Namespace, emit: EventWriter, stop: threading.Event) -> None:
     from compression.checkpoints.inspection import inspect_checkpoint
     from compression.data.ingest import ingest_dataset
+    from compression.data.summary import SplitName
     from compression.run import run
     from compression.spec import Recipe, RunSpec, resolve
 
     facts = inspect_checkpoint(options.model)
-    files = {name: path for name in ("train", "validation", "test") if (path := getattr(options, name))}
+    files = {name: path for name in get_args(SplitName) if (path := getattr(options, name))}
     dataset = options.out / "dataset"
     dataset.mkdir(parents=True)
     summary = ingest_dataset(files, dataset, None, 0)

@@ -58,7 +58,7 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
     with phase(Phase.BENCHMARK):
         original = load_model(source.folder, source.facts, context.device)
         comparison = Comparison(original, result, source.facts, facts, before, after)
-        report = compare(spec, comparison, data, context, phase.seconds)
+        report = compare(spec, comparison, data, context)
     with phase(Phase.EXPORT):
         report = report.model_copy(update={"seconds": dict(phase.seconds)})
         write_artifacts(spec, report, context, data, before, after, out)

@@ -38,9 +38,7 @@ class Comparison:
     after: npt.NDArray[np.float32]
 
 
-def compare(
-    spec: RunSpec, models: Comparison, data: TaskData, context: Context, seconds: dict[str, float]
-) -> Report:
+def compare(spec: RunSpec, models: Comparison, data: TaskData, context: Context) -> Report:
     """The report; `seconds` are those by phase so far."""
     plan, labels = spec.plan, data.evaluation.labels
     latencies = measure_latency(
@@ -82,7 +80,7 @@ def compare(
         constraints=constraints,
         verdict=verdict,
         warnings=context.warnings,
-        seconds=seconds,
+        seconds={},
         machine=describe_machine(context.device),
     )
 

@@ -99,7 +99,9 @@ def test_stops_within_one_step_and_leaves_a_checkpoint(tmp_path: Path, method: s
 @EVERY_METHOD
 def test_interrupted_anywhere_equals_uninterrupted(tmp_path: Path, method: str) -> None:
     """Bit for bit, wherever the wish to stop comes: in training, in validation, twice, between two steps."""
-    spec = make_spec(tmp_path, [step(method), {"method": "layer_drop", "keep_layers": 1, "recovery": {"max_steps": 3}}])
+    spec = make_spec(
+        tmp_path, [step(method), {"method": "layer_drop", "keep_layers": 1, "recovery": {"max_steps": 3}}]
+    )
     run_to_end(spec, tmp_path / "whole")
 
     interruptions = 0
@@ -113,5 +115,7 @@ def test_interrupted_anywhere_equals_uninterrupted(tmp_path: Path, method: str) 
                 interruptions += 1
             if list((out / str(number) / "checkpoints").glob("*.safetensors")):
                 attempt = resume(spec, out / str(number))
-        assert weights_of(out / str(number)) == weights_of(tmp_path / "whole"), f"stopped every {checks} checks"
+        assert weights_of(out / str(number)) == weights_of(tmp_path / "whole"), (
+            f"stopped every {checks} checks"
+        )
     assert interruptions > 5

@@ -20,7 +20,10 @@ from tests.checkpoints import make_tiny_checkpoint
 from tests.compression.jobs import TRAINING, make_spec, run_to_end
 
 CPU = torch.device("cpu")
-ROWS = {"input_ids": torch.tensor([[2, 9, 11, 3, 0], [2, 8, 10, 12, 3]]), "attention_mask": torch.tensor([[1] * 4 + [0], [1] * 5])}
+ROWS = {
+    "input_ids": torch.tensor([[2, 9, 11, 3, 0], [2, 8, 10, 12, 3]]),
+    "attention_mask": torch.tensor([[1] * 4 + [0], [1] * 5]),
+}
 
 
 def load(folder: Path, architecture: Architecture = "bert") -> PreTrainedModel:
@@ -65,7 +68,8 @@ def test_without_replacing_the_predecessor_speaks_and_in_evaluation_the_successo
 
 
 @pytest.mark.parametrize(
-    ("initialization", "sources"), [("first_layers", [0, 1]), ("module_first", [0, 2]), ("module_last", [1, 3])]
+    ("initialization", "sources"),
+    [("first_layers", [0, 1]), ("module_first", [0, 2]), ("module_last", [1, 3])],
 )
 def test_successors_start_as_copies(tmp_path: Path, initialization: str, sources: list[int]) -> None:
     model = load(tmp_path / "m")
@@ -77,7 +81,9 @@ def test_successors_start_as_copies(tmp_path: Path, initialization: str, sources
             assert ours.data_ptr() != theirs.data_ptr()
 
 
-def objective(tmp_path: Path, model: PreTrainedModel, modules: list[ReplaceableModule], **settings: Any) -> TheseusObjective:
+def objective(
+    tmp_path: Path, model: PreTrainedModel, modules: list[ReplaceableModule], **settings: Any
+) -> TheseusObjective:
     context = Context(
         source=open_source(tmp_path / "m"), device=CPU, dtype=torch.float32, seed=7, emit=EventWriter(io.StringIO()),
         stop_requested=lambda: False, checkpoint_folder=tmp_path, checkpoint_seconds=60, total_steps=1,
@@ -114,7 +120,11 @@ def test_embeddings_and_head_stay_as_they_were(tmp_path: Path, train_head: bool)
     run_to_end(spec, tmp_path / "out")
     before = load_file(spec.model / "model.safetensors")
     after = load_file(tmp_path / "out" / "model" / "model.safetensors")
-    changed = {name for name, tensor in after.items() if "layer." not in name and not torch.equal(tensor, before[name])}
+    changed = {
+        name
+        for name, tensor in after.items()
+        if "layer." not in name and not torch.equal(tensor, before[name])
+    }
     assert all(name.startswith(("classifier", "bert.pooler")) for name in changed)
     assert bool(changed) == train_head
 
@@ -122,7 +132,12 @@ def test_embeddings_and_head_stay_as_they_were(tmp_path: Path, train_head: bool)
 def test_the_distillation_term_changes_what_is_learnt(tmp_path: Path) -> None:
     results = []
     for name, distillation in (("without", None), ("with", {"weight": 0.9, "temperature": 3})):
-        step = {"method": "theseus", "successor_layers": 2, "distillation": distillation, "training": TRAINING}
+        step = {
+            "method": "theseus",
+            "successor_layers": 2,
+            "distillation": distillation,
+            "training": TRAINING,
+        }
         (tmp_path / name).mkdir()
         run_to_end(make_spec(tmp_path / name, [step]), tmp_path / name / "out")
         results.append((tmp_path / name / "out" / "model" / "model.safetensors").read_bytes())

@@ -12,7 +12,9 @@ from compression.methods.theseus.params import ConstantSchedule, LinearSchedule,
     [(12, 6, [2] * 6), (12, 4, [3] * 4), (6, 3, [2, 2, 2]), (12, 5, [2, 2, 2, 3, 3]), (12, 7, [1, 1, 2, 2, 2, 2, 2]),
      (6, 5, [1, 1, 1, 1, 2]), (6, 1, [6]), (2, 1, [2])],
 )  # fmt: skip
-def test_modules_are_as_equal_as_possible_and_late_ones_longer(layers: int, successor: int, sizes: list[int]) -> None:
+def test_modules_are_as_equal_as_possible_and_late_ones_longer(
+    layers: int, successor: int, sizes: list[int]
+) -> None:
     assert TheseusParams(successor_layers=successor).partition(layers) == sizes
 
 
@@ -50,7 +52,9 @@ def test_two_different_depths_are_refused() -> None:
 
 def test_linear_schedule_rises_from_its_base_to_one_and_stays() -> None:
     schedule = LinearSchedule(base_rate=0.3, full_at=0.5)
-    assert [schedule.rate_at(f) for f in (0.0, 0.25, 0.5, 0.75, 1.0)] == pytest.approx([0.3, 0.65, 1.0, 1.0, 1.0])
+    assert [schedule.rate_at(f) for f in (0.0, 0.25, 0.5, 0.75, 1.0)] == pytest.approx(
+        [0.3, 0.65, 1.0, 1.0, 1.0]
+    )
 
 
 def test_constant_schedule_has_the_two_phases_of_the_paper() -> None:

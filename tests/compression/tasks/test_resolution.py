@@ -1,0 +1,136 @@
+"""Columns and labels: what is inferred, and what is refused with its candidates."""
+
+from typing import Any
+
+import pytest
+
+from compression.checkpoints.facts import ModelFacts
+from compression.data.summary import Column, DatasetSummary, Lengths, Split
+from compression.errors import InputError
+from compression.tasks.resolution import Task, TaskRequest, resolve_metric, resolve_task
+
+LENGTHS = Lengths(mean=1, p50=1, p95=1, p99=1, max=1)
+
+
+def model(*labels: str, regression: bool = False) -> ModelFacts:
+    return ModelFacts(
+        architecture="bert", task="text-classification", problem_type="regression" if regression else "single_label",
+        labels=list(labels), layers=2, hidden_size=8, attention_heads=2, intermediate_size=8, vocabulary_size=10,
+        max_length=64, parameters=1, bytes=1, dtype="F32",
+    )  # fmt: skip
+
+
+def column(name: str, kind: Any, *values: str, empty: int = 0) -> Column:
+    return Column(
+        name=name,
+        kind=kind,
+        empty=empty,
+        distinct=dict.fromkeys(values, 1) if values else None,
+        lengths=LENGTHS,
+    )
+
+
+def dataset(*columns: Column, validation: bool = True) -> DatasetSummary:
+    split = Split(rows=4, columns=list(columns), duplicates=0)
+    splits: Any = {"train": split, "validation": split} if validation else {"train": split}
+    return DatasetSummary(splits=splits, leaked_rows={}, warnings=[])
+
+
+def resolve(facts: ModelFacts, summary: DatasetSummary, **request: Any) -> Task:
+    return resolve_task(
+        TaskRequest.model_validate(request) if request else None, facts, summary, "validation"
+    )
+
+
+def refusal(facts: ModelFacts, summary: DatasetSummary, **request: Any) -> tuple[str, str, str]:
+    with pytest.raises(InputError) as refused:
+        resolve(facts, summary, **request)
+    problem = refused.value.problems[0]
+    return problem.code, problem.place, problem.message
+
+
+TEXT = column("sentence", "text")
+SENTIMENT = model("negative", "positive")
+
+
+def test_text_and_label_are_inferred() -> None:
+    task = resolve(SENTIMENT, dataset(TEXT, column("label", "text", "negative", "positive")))
+    assert (task.columns.text, task.columns.text_pair, task.columns.label) == ("sentence", None, "label")
+    assert task.labels == {"negative": 0, "positive": 1}
+
+
+def test_labels_go_by_name_whatever_their_order() -> None:
+    task = resolve(model("1", "0"), dataset(TEXT, column("label", "integer", "0", "1")))
+    assert task.labels == {"0": 1, "1": 0}
+
+
+def test_class_ids_are_taken_for_labels_without_names() -> None:
+    task = resolve(model("LABEL_0", "LABEL_1"), dataset(TEXT, column("label", "integer", "0", "1")))
+    assert task.labels == {"0": 0, "1": 1}
+
+
+def test_class_ids_of_named_labels_are_not_guessed() -> None:
+    code, place, message = refusal(SENTIMENT, dataset(TEXT, column("label", "integer", "0", "1")))
+    assert (code, place) == ("labels_do_not_match", "/task/columns/label")
+    assert '"0": "negative"' in message
+
+
+def test_the_meaning_of_labels_can_be_told() -> None:
+    labels = {"bad": "negative", "good": "positive"}
+    task = resolve(SENTIMENT, dataset(TEXT, column("label", "text", "bad", "good")), labels=labels)
+    assert task.labels == {"bad": 0, "good": 1}
+
+
+def test_a_label_outside_the_models_is_named() -> None:
+    code, _, message = refusal(SENTIMENT, dataset(TEXT, column("label", "text", "negative", "neutral")))
+    assert code == "labels_do_not_match"
+    assert "'neutral'" in message
+
+
+def test_sentence_pairs_are_known_by_their_names() -> None:
+    pair = (column("sentence1", "text"), column("sentence2", "text"), column("score", "number", "0.5", "5"))
+    task = resolve(model("LABEL_0", regression=True), dataset(*pair))
+    assert (task.columns.text, task.columns.text_pair, task.columns.label) == (
+        "sentence1",
+        "sentence2",
+        "score",
+    )
+    assert task.problem_type == "regression"
+
+
+@pytest.mark.parametrize(
+    ("columns", "request_", "code", "place"),
+    [
+        ((TEXT,), {}, "no_label_column", "/task/columns/label"),
+        ((TEXT, column("title", "text"), column("label", "text", "negative")), {}, "ambiguous_text_column",
+         "/task/columns/text"),
+        ((TEXT, column("label", "text", "negative"), column("class", "text", "negative")), {}, "ambiguous_label_column",
+         "/task/columns/label"),
+        ((TEXT, column("label", "text", "negative")), {"columns": {"text": "body"}}, "missing_column",
+         "/task/columns/text"),
+        ((TEXT, column("label", "text", "negative", empty=3)), {}, "missing_labels", "/task/columns/label"),
+        ((TEXT, column("label", "text")), {}, "no_label_column", "/task/columns/label"),
+        ((TEXT, column("label", "text", "negative")), {"max_length": 4000}, "max_length_too_large", "/task/max_length"),
+    ],
+)  # fmt: skip
+def test_what_is_not_certain_is_refused(columns: Any, request_: Any, code: str, place: str) -> None:
+    assert refusal(SENTIMENT, dataset(*columns), **request_)[:2] == (code, place)
+
+
+def test_scores_must_be_numbers() -> None:
+    code, *_ = refusal(
+        model("LABEL_0", regression=True), dataset(TEXT, column("score", "text", "high", "low"))
+    )
+    assert code == "labels_not_numeric"
+
+
+def test_a_missing_split_is_named() -> None:
+    code, place, _ = refusal(SENTIMENT, dataset(TEXT, column("label", "text", "negative"), validation=False))
+    assert (code, place) == ("missing_split", "/dataset")
+
+
+def test_the_metric_must_fit_the_task() -> None:
+    task = resolve(SENTIMENT, dataset(TEXT, column("label", "text", "negative", "positive")))
+    assert resolve_metric(None, task) == "accuracy"
+    with pytest.raises(InputError):
+        resolve_metric("pearson", task)
