@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
