@@ -7,9 +7,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.context import Context
-from db import lifecycle
-from db.models import JobState
 from tests.api.requests import codes, job_request
+from tests.api.work import claim, fail, queue_job
 
 Json = dict[str, Any]
 
@@ -109,15 +108,11 @@ def test_what_has_not_changed_is_not_sent_again(client: TestClient, request_body
     assert changed.json()["state"] == "cancelled"
 
 
-def test_a_failed_job_says_why(client: TestClient, context: Context, request_body: Json) -> None:
-    job_id = client.post("/v1/jobs", json=request_body).json()["id"]
-    with context.database.transaction() as connection:
-        job = lifecycle.claim(connection, "cpu", "worker", 60)
-        assert job is not None
-        reason: lifecycle.Reason = {"code": "diverged", "class": "user", "message": "the loss is not finite"}
-        lifecycle.fail(connection, job_id, job.attempt, reason)
+def test_a_failed_job_says_why(client: TestClient, context: Context, checkpoint: Path) -> None:
+    job_id = queue_job(client, checkpoint)
+    reason = fail(context, claim(context))
     job = client.get(f"/v1/jobs/{job_id}").json()
-    assert job["state"] == JobState.FAILED
+    assert job["state"] == "failed"
     assert job["reason"] == reason
     assert job["finished_at"].endswith("Z")
 
