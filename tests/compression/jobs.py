@@ -10,6 +10,7 @@ from typing import Any
 from compression.checkpoints.facts import Architecture
 from compression.checkpoints.inspection import inspect_checkpoint
 from compression.data.ingest import ingest_dataset
+from compression.data.summary import SplitName
 from compression.events import EventWriter
 from compression.report.schema import Report
 from compression.run import run
@@ -53,7 +54,7 @@ def make_spec(
 ) -> RunSpec:
     """A model, a dataset and a plan below `folder`, ready to run."""
     model = make_tiny_checkpoint(folder / "source", architecture, layers=layers, regression=regression)
-    files = {
+    files: dict[SplitName, Path] = {
         "train": write_rows(folder / "train.jsonl", 48, 1, pairs=pairs, regression=regression),
         "validation": write_rows(folder / "validation.jsonl", 24, 2, pairs=pairs, regression=regression),
     }

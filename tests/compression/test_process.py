@@ -1,0 +1,180 @@
+"""The engine as the process that a worker starts: events, signals, exit codes."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from compression.__main__ import _failed
+from compression.events import (
+    CheckpointEvent,
+    Event,
+    EventWriter,
+    FailedEvent,
+    ReadyEvent,
+    ResultEvent,
+    parse_event,
+)
+from compression.spec import RunSpec
+from tests.compression.jobs import make_spec
+
+ENGINE = [sys.executable, "-m", "compression"]
+ENDLESS = {"method": "theseus", "successor_layers": 2, "training": {"epochs": 100, "batch_size": 1}}
+SHORT = {"method": "layer_drop", "keep_layers": 2, "recovery": {"max_steps": 2}}
+
+
+def write_spec(folder: Path, spec: RunSpec) -> Path:
+    path = folder / "spec.json"
+    path.write_text(spec.model_dump_json())
+    return path
+
+
+def engine(*arguments: str | Path) -> tuple[int, list[Event]]:
+    done = subprocess.run(
+        [*ENGINE, *map(str, arguments)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=120
+    )
+    return done.returncode, [parse_event(line) for line in done.stdout.splitlines()]
+
+
+@contextmanager
+def waiting_engine() -> Iterator[subprocess.Popen[bytes]]:
+    with subprocess.Popen([*ENGINE, "wait"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert isinstance(parse_event(process.stdout.readline()), ReadyEvent)
+            yield process
+        finally:
+            process.kill()
+
+
+def order(process: subprocess.Popen[bytes], spec: Path, out: Path) -> None:
+    assert process.stdin is not None
+    process.stdin.write(json.dumps({"spec": str(spec), "out": str(out)}).encode() + b"\n")
+    process.stdin.flush()
+
+
+def wait_for_training(process: subprocess.Popen[bytes]) -> None:
+    assert process.stdout is not None
+    for line in process.stdout:
+        if parse_event(line).type == "progress":
+            return
+    raise AssertionError("the process ended before it trained")
+
+
+def test_a_waiting_process_runs_one_spec_and_exits_with_0(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, make_spec(tmp_path, [SHORT]))
+    with waiting_engine() as process:
+        order(process, spec, tmp_path / "out")
+        assert process.stdout is not None
+        events = [parse_event(line) for line in process.stdout]
+        assert process.wait(60) == 0
+    assert isinstance(events[-1], ResultEvent)
+    assert (tmp_path / "out" / "artifacts" / "SHA256SUMS").exists()
+
+
+def test_terminating_it_leaves_a_checkpoint_and_exits_with_75(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, make_spec(tmp_path, [ENDLESS]))
+    with waiting_engine() as process:
+        order(process, spec, tmp_path / "out")
+        wait_for_training(process)
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        events = [parse_event(line) for line in process.stdout]
+        assert process.wait(10) == 75
+    checkpoint = next(event for event in reversed(events) if isinstance(event, CheckpointEvent))
+    assert Path(checkpoint.file).stat().st_size == checkpoint.bytes
+
+
+def test_it_ends_when_its_parent_does(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, make_spec(tmp_path, [ENDLESS]))
+    with waiting_engine() as process:
+        order(process, spec, tmp_path / "out")
+        wait_for_training(process)
+        assert process.stdin is not None
+        process.stdin.close()  # what the end of the parent does
+        assert process.wait(5) == 1
+
+
+def test_an_input_at_fault_exits_with_65_and_says_why(tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, [SHORT])
+    (spec.model / "tokenizer.json").write_text("{}")
+    code, events = engine("run", write_spec(tmp_path, spec), "--out", tmp_path / "out")
+    assert code == 65
+    failed = events[-1]
+    assert isinstance(failed, FailedEvent)
+    assert failed.reason_class == "user"
+    assert "tokenizer.json" in failed.message
+
+
+def test_a_spec_that_is_none_exits_with_65(tmp_path: Path) -> None:
+    (tmp_path / "spec.json").write_text('{"model": 3}')
+    code, events = engine("run", tmp_path / "spec.json", "--out", tmp_path / "out")
+    assert code == 65
+    assert isinstance(events[-1], FailedEvent)
+    assert events[-1].code == "invalid_spec"
+
+
+def test_a_full_or_read_only_disk_is_named_as_such(tmp_path: Path) -> None:
+    spec = write_spec(tmp_path, make_spec(tmp_path, [SHORT]))
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "model").write_text("in the way")
+    code, events = engine("run", spec, "--out", tmp_path / "out")
+    assert code == 1
+    assert isinstance(events[-1], FailedEvent)
+    assert (events[-1].code, events[-1].reason_class) == ("storage_error", "capacity")
+
+
+@pytest.mark.parametrize("allocate", [lambda: torch.empty(10**15), lambda: bytearray(10**15)])
+def test_memory_that_ran_out_is_a_question_of_capacity(allocate: Callable[[], object]) -> None:
+    with pytest.raises((RuntimeError, MemoryError)) as raised:
+        allocate()
+    events = io.StringIO()
+    assert _failed(raised.value, EventWriter(events)) == 1
+    failed = parse_event(events.getvalue())
+    assert isinstance(failed, FailedEvent)
+    assert (failed.code, failed.reason_class) == ("out_of_memory", "capacity")
+
+
+def test_compress_and_verify_without_any_server(tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, [SHORT])
+    (tmp_path / "recipe.json").write_text(json.dumps({"steps": [SHORT]}))
+    code, events = engine(
+        "compress", "--model", spec.model, "--train", tmp_path / "train.jsonl", "--validation",
+        tmp_path / "validation.jsonl", "--recipe", tmp_path / "recipe.json", "--out", tmp_path / "out",
+    )  # fmt: skip
+    assert (code, events[-1].type) == (0, "result")
+    artifacts = tmp_path / "out" / "artifacts"
+    code, events = engine("verify", artifacts)
+    assert (code, events[-1].type) == (0, "verified")
+
+    (artifacts / "report.html").write_text("changed")
+    code, events = engine("verify", artifacts)
+    assert code == 65
+    assert isinstance(events[-1], FailedEvent)
+    assert events[-1].code == "sum_differs"
+
+
+def test_what_libraries_print_does_not_disturb_the_events(tmp_path: Path) -> None:
+    program = (
+        "import sys, compression.__main__ as m\n"
+        "emit = m._claim_standard_output()\n"
+        "print('noise'); sys.stdout.flush()\n"
+        "emit(m.ReadyEvent())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True)
+    assert [parse_event(line).type for line in done.stdout.splitlines()] == ["ready"]
+    assert b"noise" in done.stderr
+
+
+def test_importing_the_settings_of_every_method_does_not_import_torch() -> None:
+    program = (
+        "import sys, compression.spec; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
