@@ -53,7 +53,7 @@ bench: setup ## take every measurement of benchmarks/README.md anew (hours)
 	$(BIN)/python -m benchmarks
 
 lock: setup ## resolve constraints.txt anew
-	$(BIN)/python deploy/lock.py
+	$(BIN)/python -m deploy.lock
 
 clean: ## remove what the other targets made
 	rm -rf .venv build dist *.egg-info .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .schemathesis

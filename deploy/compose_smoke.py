@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx2
 from transformers import AutoModelForSequenceClassification
 
 from plankwright import Plankwright
@@ -24,7 +23,7 @@ from tests.checkpoints import make_tiny_checkpoint
 from tests.services import free_port
 
 ROOT = Path(__file__).parent.parent
-READY_SECONDS = 180
+HEALTHY_SECONDS = 180
 JOB_SECONDS = 300
 
 
@@ -45,18 +44,19 @@ class Stack:
         self.url = f"http://127.0.0.1:{port}"
 
     def compose(self, *arguments: str) -> None:
-        subprocess.run([*self._command, *arguments], env=self._environment, cwd=ROOT, check=True)
+        done = subprocess.run([*self._command, *arguments], env=self._environment, cwd=ROOT, check=False)
+        if done.returncode:
+            raise SystemExit(f"compose-smoke: `compose {' '.join(arguments)}` failed, see above")
 
     def inside(self, service: str, *arguments: str) -> str:
         """What a command prints that is run in a service's container."""
-        command = [*self._command, "exec", "-T", service, *arguments]
-        return subprocess.check_output(command, env=self._environment, cwd=ROOT, text=True).strip()
+        return self._output(*self._command, "exec", "-T", service, *arguments).strip()
 
     @contextmanager
     def running(self) -> Iterator[None]:
         try:
             self.compose("up", "--detach", "--build")
-            self._wait_until_ready()
+            self._wait_until_healthy()
             yield
         except BaseException:
             self.compose("ps")
@@ -65,16 +65,20 @@ class Stack:
         finally:
             self.compose("down", "--volumes")
 
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                if httpx2.get(f"{self.url}/readyz", timeout=5).is_success:
-                    return
-            except httpx2.TransportError:
-                pass
+    def _wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + HEALTHY_SECONDS
+        while states := self._health() - {"healthy"}:
+            if "unhealthy" in states or time.monotonic() > deadline:
+                raise SystemExit("compose-smoke: not every service has become healthy, see above")
             time.sleep(1)
-        raise SystemExit(f"compose-smoke: {self.url}/readyz is not ready after {READY_SECONDS} seconds")
+
+    def _health(self) -> set[str]:
+        containers = self._output(*self._command, "ps", "--quiet").split()
+        health = "{{if .State.Health}}{{.State.Health.Status}}{{else}}healthy{{end}}"
+        return set(self._output("docker", "inspect", f"--format={health}", *containers).split())
+
+    def _output(self, *command: str) -> str:
+        return subprocess.check_output(command, env=self._environment, cwd=ROOT, text=True)
 
 
 def main() -> None:
@@ -119,7 +123,7 @@ def _run_one_job(client: Plankwright, folder: Path) -> None:
     files = client.jobs.download(job.id, folder / "artifacts")
     with tarfile.open(files["model.tar"]) as archive:
         archive.extractall(folder / "result", filter="data")
-    compressed = AutoModelForSequenceClassification.from_pretrained(folder / "result")
+    compressed = AutoModelForSequenceClassification.from_pretrained(folder / "result" / "model")
     assert compressed.config.num_hidden_layers == 1, compressed.config
 
 
