@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=60, gt=0)
     """A worker that has not renewed its lease for so long is lost."""
     renew_seconds: float = Field(default=10, gt=0)
-    cancel_grace_seconds: float = Field(default=3, gt=0)
+    cancel_grace_seconds: float = Field(default=2.5, gt=0)
     """From SIGTERM to SIGKILL when a user cancels."""
     drain_grace_seconds: float = Field(default=60, gt=0)
     """The same when the worker is asked to stop: time to finish a training step and write a checkpoint."""

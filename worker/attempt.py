@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection
@@ -19,6 +19,7 @@ from db.engine import Database
 from db.errors import Fenced, IllegalTransition
 from db.lifecycle import Order
 from db.models import Job, JobState
+from db.repositories import checkpoints
 from worker.child import COMMAND, Nursery
 from worker.lease import Lease
 from worker.outcome import Outcome, outcome_of, outcome_of_error
@@ -27,6 +28,8 @@ from worker.publish import log_key, publish, remove_leftovers, withdraw
 from worker.reports import Reports
 from worker.supervisor import Ended, Stop, Supervisor
 from worker.workspace import Workspace
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -79,8 +82,9 @@ class Worker:
 
     def _attempt(self, job: Job, folder: Path, lease: Lease) -> None:
         try:
-            self._report_phase(job, Phase.FETCH)
-            spec = prepare(self._database, self._storage, self._settings, job, folder)
+            self._report_phase(job, Phase.FETCH, lease)
+            saved = self._write(lambda c: checkpoints.newest_first(c, job.id), lease)
+            spec = prepare(self._storage, self._settings, job, saved, folder)
             ended = self._supervise(job, spec, folder / "out", lease)
             self._conclude(job, ended, folder / "out", lease)
         except (Fenced, *DATABASE_AWAY):
@@ -111,7 +115,7 @@ class Worker:
             self._settle(job, outcome_of(ended, job), lease)
 
     def _publish(self, job: Job, result: ResultEvent, out: Path, lease: Lease) -> None:
-        self._report_phase(job, Phase.PUBLISH)
+        self._report_phase(job, Phase.PUBLISH, lease)
         published = publish(self._storage, job, out)
 
         def success(connection: Connection) -> Job:
@@ -136,20 +140,25 @@ class Worker:
             withdraw(self._storage, job, published.model.id)
 
     def _settle(self, job: Job, outcome: Outcome, lease: Lease) -> JobState:
-        """Write how the attempt ended, waiting for a database that is away. Returns the job's state."""
+        """Write how the attempt ended. Returns the state that the job is in now."""
+        try:
+            return self._write(outcome, lease).state
+        except IllegalTransition as refusal:
+            if refusal.state != JobState.CANCELLING:  # e.g. succeeded, by a commit whose answer was lost
+                return refusal.state
+        return self._write(lambda c: lifecycle.confirm_cancelled(c, job.id, job.attempt), lease).state
+
+    def _report_phase(self, job: Job, phase: Phase, lease: Lease) -> None:
+        self._write(lambda c: reporting.report_phase(c, job.id, job.attempt, phase), lease)
+
+    def _write(self, deed: Callable[[Connection], T], lease: Lease) -> T:
+        """One transaction; one that the database was away for is tried again while the lease lasts."""
         while True:
             try:
                 with self._database.transaction() as connection:
-                    return outcome(connection).state
-            except IllegalTransition as refusal:
-                if refusal.state != JobState.CANCELLING:  # e.g. succeeded, by a commit whose answer was lost
-                    return refusal.state
-                outcome = partial(lifecycle.confirm_cancelled, job_id=job.id, attempt=job.attempt)
+                    return deed(connection)
             except DATABASE_AWAY:
                 if lease.order is Order.LET_GO:
                     raise
+                log.warning("database_away")
                 time.sleep(RETRY_SECONDS)
-
-    def _report_phase(self, job: Job, phase: Phase) -> None:
-        with self._database.transaction() as connection:
-            reporting.report_phase(connection, job.id, job.attempt, phase)

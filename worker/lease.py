@@ -46,7 +46,7 @@ class Lease:
             try:
                 self.order = self._look()
             except SQLAlchemyError as error:
-                log.warning("lease_not_renewed", error=str(error))
+                log.warning("lease_not_renewed", job_id=self._job.id, error=str(error))
                 if self._since_renewal() > self._settings.lease_seconds:
                     self.order = Order.LET_GO
 

@@ -1,5 +1,6 @@
 """Lays out what the compression process needs: files only."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -8,15 +9,17 @@ from compression.spec import Plan, RunSpec, Runtime
 from core.digests import describe_file
 from core.settings import Settings
 from core.storage import Storage
-from db.engine import Database
 from db.models import Checkpoint, Job
-from db.repositories import checkpoints
 
 log = structlog.get_logger(__name__)
 
 
-def prepare(database: Database, storage: Storage, settings: Settings, job: Job, folder: Path) -> Path:
+def prepare(
+    storage: Storage, settings: Settings, job: Job, checkpoints: Sequence[Checkpoint], folder: Path
+) -> Path:
     """Bring model and dataset into the folder and write the spec. Returns its path.
+
+    Of `checkpoints`, newest first, the first that is sound is gone on from.
 
     Raises:
         FileNotFoundError: the model or the dataset is not in the storage.
@@ -25,9 +28,7 @@ def prepare(database: Database, storage: Storage, settings: Settings, job: Job, 
     storage.fetch(f"datasets/{job.dataset_id}", folder / "dataset")
     cache = settings.data.absolute() / "cache"
     cache.mkdir(parents=True, exist_ok=True)
-    with database.reading() as connection:
-        candidates = checkpoints.newest_first(connection, job.id)
-    sound = (storage.path(row.key) for row in candidates if _is_sound(storage, row))
+    sound = (storage.path(row.key) for row in checkpoints if _is_sound(storage, row))
     runtime = Runtime(
         threads=settings.threads,
         device="cpu" if settings.queue == "cpu" else "cuda",

@@ -57,8 +57,8 @@ class Reports:
         self._storage.put(key, folder / name)
         return NewCheckpoint(event.name, key, event.bytes, event.sha256)
 
-    def flush(self, *, now: bool = False) -> None:
-        """Write what has gathered, at most twice a second unless `now`.
+    def flush(self, *, now: bool = False) -> bool:
+        """Write what has gathered, at most twice a second unless `now`; False if the database is away.
 
         Raises:
             Fenced: the attempt is not the current one.
@@ -68,17 +68,18 @@ class Reports:
             self._pending.append(self._report_progress(self._progress))
             self._progress, self._progress_told_at = None, moment
         if not self._pending or not (now or moment - self._flushed_at >= FLUSH_SECONDS):
-            return
+            return True
         self._flushed_at = moment
         try:
             with self._database.transaction() as connection:
                 useless = [key for report in self._pending for key in report(connection) or []]
         except (OperationalError, InterfaceError) as error:
-            log.warning("reports_wait", reports=len(self._pending), error=str(error))
-            return
+            log.warning("reports_wait", reports=len(self._pending), error=str(error.orig))
+            return False
         self._pending.clear()
         for key in useless:
             self._storage.delete(key)
+        return True
 
     def _report_progress(self, event: ProgressEvent) -> Report:
         return lambda connection: reporting.report_progress(

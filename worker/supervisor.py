@@ -15,6 +15,7 @@ from worker.lease import Lease
 from worker.reports import Reports
 
 TICK_SECONDS = 0.1
+RETRY_SECONDS = 1.0
 
 
 class Stop(Enum):
@@ -70,7 +71,11 @@ class Supervisor:
             exit_code = self._child.close()
         while not self._child.events.empty():
             self._listen()
-        self._reports.flush(now=True)
+        while not self._reports.flush(now=True):
+            if self._lease.order is Order.LET_GO:
+                self._stop = Stop.LET_GO
+                break
+            time.sleep(RETRY_SECONDS)
         return Ended(exit_code, self._stop, self._result, self._failed)
 
     def _listen(self) -> None:

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from db import lifecycle
+from db.engine import Database
 from db.lifecycle import Loss
 from db.models import Job, JobState
 from db.repositories import artifacts, checkpoints, metrics, models
@@ -21,11 +23,13 @@ from worker.attempt import Worker
 
 @contextmanager
 def worker_for(service: Service) -> Iterator[Worker]:
-    worker = Worker(service.settings, service.database, STAND_IN)
+    database = Database(service.settings.database_url)
+    worker = Worker(service.settings, database, STAND_IN)
     try:
         yield worker
     finally:
         worker.close()
+        database.close()
 
 
 def work(service: Service, job: Job) -> Job:
@@ -154,7 +158,7 @@ def test_lines_that_are_no_events_change_nothing(service: Service) -> None:
 def test_a_cancelled_job_stops_within_five_seconds(
     make_service: MakeService, database_url: str, deed: str
 ) -> None:
-    service = make_service(database_url, cancel_grace_seconds=3)
+    service = make_service(database_url, cancel_grace_seconds=2.5)
     job = service.add_job(Deed(step=3, do=deed), steps=10000, seconds_per_step=0.05)
     with working(service):
         service.wait_for_event(job.id, "metric", count=2)
@@ -265,3 +269,23 @@ def test_the_process_gets_no_credentials(service: Service, monkeypatch: pytest.M
     }  # fmt: skip
     assert environment["OMP_NUM_THREADS"] == "1"
     assert Path(environment["HOME"]).is_relative_to(service.settings.data / "scratch")
+
+
+def test_a_database_that_drops_its_connections_costs_nothing(
+    make_service: MakeService, postgres_url: str
+) -> None:
+    service = make_service(postgres_url, lease_seconds=20)
+    job = service.add_job(steps=100, seconds_per_step=0.02, checkpoint_every=10)
+    with working(service), psycopg.connect(postgres_url, autocommit=True) as server:
+        service.wait_for_event(job.id, "claimed")
+        for _ in range(3):
+            server.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            time.sleep(0.7)
+        service.database.close()  # its connections are gone as well
+        service.wait_for_state(job.id, [JobState.SUCCEEDED])
+    assert service.job(job.id).attempt == 1
+    with service.database.reading() as connection:
+        assert len(metrics.series(connection, job.id)["loss"]) == 100

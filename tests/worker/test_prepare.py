@@ -3,8 +3,10 @@ from pathlib import Path
 import pytest
 
 from compression.spec import RunSpec
+from core.digests import describe_file
 from db import lifecycle, reporting
 from db.models import Job
+from db.repositories import checkpoints
 from db.repositories.checkpoints import NewCheckpoint
 from tests.worker.service import Service
 from worker.prepare import prepare
@@ -21,13 +23,13 @@ def job(service: Service) -> Job:
 
 def prepared(service: Service, job: Job, folder: Path) -> RunSpec:
     folder.mkdir()
-    path = prepare(service.database, service.storage, service.settings, job, folder)
+    with service.database.reading() as connection:
+        saved = checkpoints.newest_first(connection, job.id)
+    path = prepare(service.storage, service.settings, job, saved, folder)
     return RunSpec.model_validate_json(path.read_bytes())
 
 
 def store_checkpoint(service: Service, job: Job, name: str, folder: Path) -> Path:
-    from core.digests import describe_file
-
     key = f"jobs/{job.id}/checkpoints/1-{name}.safetensors"
     source = folder / name
     source.write_text(name)
