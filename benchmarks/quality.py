@@ -79,7 +79,7 @@ def main(
         chosen = [task for task in setting.tasks if task in tasks]
         if not chosen:
             continue
-        steps = {method: _step(method, setting, epochs, given[method]) for method in FIELDS}
+        steps = {method: recipe_step(method, setting, epochs, given[method]) for method in FIELDS}
         runs: dict[tuple[Task, str], list[Figures]] = {}
         with record("quality", budget, setting.title, results) as draft:
             for task in chosen:
@@ -91,7 +91,7 @@ def main(
             _compare(setting, runs, draft)
 
 
-def _step(method: str, setting: Setting, epochs: float, given: dict[str, Any]) -> dict[str, Any]:
+def recipe_step(method: str, setting: Setting, epochs: float, given: dict[str, Any]) -> dict[str, Any]:
     """A step of a recipe: the method's own defaults, but for the depth, the budget and what is given."""
     depth, training = FIELDS[method]
     defaults = METHODS[method]().trains

@@ -110,7 +110,7 @@ def run_engine(
         command = ["compression", "run", str(folder / "spec.json"), "--out", str(folder / "out")]
         finished = process.run(command, threads=threads, log=folder / "log")
         report = Report.model_validate_json((folder / "out" / "artifacts" / "report.json").read_bytes())
-    begin, warm, end = _training(finished.lines)
+    begin, warm, end = training_moments(finished.lines)
     rate = [batch_size * (end.step - at.step) / (end.line.wall - at.line.wall) for at in (begin, warm)]
     loyal = report.loyalty
     before, after = (side.metrics[report.metric].value for side in (report.before, report.after))
@@ -130,18 +130,18 @@ def run_engine(
 
 
 @dataclass(frozen=True, slots=True)
-class _Moment:
+class Moment:
     line: process.Line
     step: int
 
 
-def _training(lines: list[process.Line]) -> tuple[_Moment, _Moment, _Moment]:
+def training_moments(lines: list[process.Line]) -> tuple[Moment, Moment, Moment]:
     """When training began, was warm, and had made its last step: validation after that is not training."""
-    moments: list[_Moment] = []
+    moments: list[Moment] = []
     for line in lines:
         match parse_event(line.text):
             case PhaseEvent(phase=Phase.COMPRESS):
-                moments = [_Moment(line, 0)]
+                moments = [Moment(line, 0)]
             case ProgressEvent(step=step) if moments and step > moments[-1].step:
-                moments.append(_Moment(line, step))
+                moments.append(Moment(line, step))
     return moments[0], next(m for m in moments if m.step >= WARM_UP), moments[-1]

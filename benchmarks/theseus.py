@@ -158,7 +158,7 @@ def _compare(setting: Setting, bench: Bench, seeds: int, draft: Draft) -> None:
     arms = [arm for rate in rates for arm in (bench.paper(rate, setting.padding), bench.engine(rate))]
     runs = _take_turns(arms, seeds, draft)
     paper, engine = ([run for done in runs[side::2] for run in done] for side in (0, 1))
-    _compare_speed(paper, engine, setting.speedup, draft)
+    compare_speed(paper, engine, setting.speedup, draft)
     if setting.memory:
         ratio = median(e.peak_rss_bytes / p.peak_rss_bytes for p, e in zip(paper, engine, strict=True))
         draft.targets.append(
@@ -170,7 +170,7 @@ def _compare(setting: Setting, bench: Bench, seeds: int, draft: Draft) -> None:
         )
     if setting.accuracy:
         for i, rate in enumerate(rates):
-            _compare_accuracy(rate, runs[2 * i], runs[2 * i + 1], draft)
+            compare_accuracy(rate, runs[2 * i], runs[2 * i + 1], draft)
 
 
 @contextmanager
@@ -212,7 +212,7 @@ def _row(arm: Arm, runs: list[Figures]) -> Row:
     }
 
 
-def _compare_speed(paper: list[Figures], engine: list[Figures], at_least: float, draft: Draft) -> None:
+def compare_speed(paper: list[Figures], engine: list[Figures], at_least: float, draft: Draft) -> None:
     """Pairs that ran next to each other, so that a slow spell of the machine hardly tells."""
     pairs = list(zip(paper, engine, strict=True))
     wall = median(e.examples_per_second / p.examples_per_second for p, e in pairs)
@@ -223,7 +223,7 @@ def _compare_speed(paper: list[Figures], engine: list[Figures], at_least: float,
     draft.notes.append(f"CPU seconds of training, paper over engine: {cpu:.1f}.")
 
 
-def _compare_accuracy(rate: float, paper: list[Figures], engine: list[Figures], draft: Draft) -> None:
+def compare_accuracy(rate: float, paper: list[Figures], engine: list[Figures], draft: Draft) -> None:
     gain = mean(run.after for run in engine) - mean(run.after for run in paper)
     spread = stdev(run.after for run in paper)
     what = (
