@@ -12,6 +12,9 @@ import transformers
 from compression.report.schema import Machine
 from compression.spec import Runtime
 
+# Rows of many lengths make many kernels, and oneDNN keeps a thousand of them: 150 MB that are hardly used again.
+os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+
 
 def choose_device(runtime: Runtime) -> torch.device:
     if runtime.device == "auto":
