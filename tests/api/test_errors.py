@@ -1,4 +1,3 @@
-
 import pytest
 from fastapi import FastAPI
 from sqlalchemy.exc import OperationalError
