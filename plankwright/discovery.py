@@ -47,7 +47,7 @@ def find_server(url: str | None = None, key: str | None = None) -> Server:
         raise PlankwrightError(
             "no_key", f"no key for {url} is known: give one with --key or PLANKWRIGHT_API_KEY"
         )
-    return Server(url, key)
+    return Server(url.strip(), key.strip())
 
 
 def _read(path: Path) -> str | None:

@@ -53,9 +53,9 @@ class EmbeddedServer:
                 self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
                 self._run("-m", "db.migrate")
                 self._make_key()
-                self._start("worker", ["-m", "worker.local"])
                 self._start_api(listener)
             self._wait_until_ready()
+            self._start("worker", ["-m", "worker.local"])  # it loads torch, which the API should not wait for
             (self.data / SERVER_FILE).write_text(self.url + "\n", encoding="utf-8")
         except BaseException:
             self.stop()

@@ -111,7 +111,7 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Download the files of a job and unpack the model. Goes on where an earlier download broke."""
-    from plankwright.cli.output import plain, print_json, results
+    from plankwright.cli.output import print_json, say
     from plankwright.cli.remote import fetch
 
     with connect(server, key) as service:
@@ -119,7 +119,7 @@ def download(
     if as_json:
         print_json({"job": job, "out": str(out or Path(job)), "model": str(model)})
     else:
-        results.print(plain(f"{model} is ready to be loaded with transformers"))
+        say(f"{model} is ready to be loaded with transformers")
 
 
 @app.command()
@@ -133,7 +133,7 @@ def verify(
     from plankwright.cli.local import EngineFailed
     from plankwright.cli.local import verify as check
     from plankwright.cli.outcome import report_error
-    from plankwright.cli.output import plain, print_json, results
+    from plankwright.cli.output import print_json, say
 
     try:
         found = check(folder)
@@ -144,8 +144,7 @@ def verify(
         print_json(found)
     else:
         scores = f"{found['metric']} {found['measured']:.4f} on {found['rows']} rows, reported {found['reported']:.4f}"
-        text = f"{found['files']} files are whole; {scores}"
-        results.print(plain(text))
+        say(f"{found['files']} files are whole; {scores}")
 
 
 @app.command()
@@ -174,8 +173,8 @@ def models(server: Server = None, key: Key = None, as_json: AsJson = False) -> N
     """Models on the server, newest first."""
     with connect(server, key) as service:
         found = list(service.models.list())
-    rows = [(m.id, m.facts.architecture, m.facts.layers, f"{m.facts.parameters:,}", m.name) for m in found]
-    _print_list(found, ("id", "architecture", "layers", "parameters", "name"), rows, as_json)
+    rows = [(m.id, m.name, m.facts.architecture, m.facts.layers, f"{m.facts.parameters:,}") for m in found]
+    _print_list(found, ("id", "name", "architecture", "layers", "parameters"), rows, as_json)
 
 
 @app.command()
@@ -183,8 +182,8 @@ def datasets(server: Server = None, key: Key = None, as_json: AsJson = False) ->
     """Datasets on the server, newest first."""
     with connect(server, key) as service:
         found = list(service.datasets.list())
-    rows = [(d.id, f"{d.created_at:%Y-%m-%d %H:%M}", d.name) for d in found]
-    _print_list(found, ("id", "created (UTC)", "name"), rows, as_json)
+    rows = [(d.id, d.name, f"{d.created_at:%Y-%m-%d %H:%M}") for d in found]
+    _print_list(found, ("id", "name", "created (UTC)"), rows, as_json)
 
 
 def _print_list(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from plankwright.cli.output import plain, print_table, results
+from plankwright.cli.output import print_table, say
 from plankwright.cli.recipe import Schema, settings_of
 
 if TYPE_CHECKING:
@@ -11,17 +11,20 @@ if TYPE_CHECKING:
 
 
 def print_method(method: "Method") -> None:
-    results.print(plain(f"{method.name}: {method.summary}"))
-    results.print()
-    print_table(("setting", "kind", "default", ""), list(_rows(method.json_schema)))
+    say(f"{method.name}: {method.summary}")
+    print_table(("--set", "kind", "default", ""), list(_rows(method.json_schema)))
 
 
 def _rows(schema: Schema) -> Iterator[tuple[str, str, str, str]]:
-    seen = set()
+    """One row for each setting; where it differs between alternatives, with all of them."""
+    parts: dict[str, list[Schema]] = {}
     for path, part in settings_of(schema):
-        if path not in seen and path != ("method",):
-            seen.add(path)
-            yield "--set " + ".".join(path), _kind(part), _default(part), part.get("description", "")
+        parts.setdefault(".".join(path), []).append(part)
+    for name, alternatives in parts.items():
+        is_group = any(other.startswith(f"{name}.") for other in parts)
+        if not is_group and name != "method":
+            kinds = dict.fromkeys(map(_kind, alternatives))
+            yield name, " | ".join(kinds), _default(alternatives[0]), alternatives[0].get("description", "")
 
 
 def _kind(part: Schema) -> str:

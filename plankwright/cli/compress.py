@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from plankwright.cli import local, remote
 from plankwright.cli.live import JobView
 from plankwright.cli.outcome import Exit, outcome, report_error
-from plankwright.cli.output import plain, print_json, progress, results
+from plankwright.cli.output import note, print_json, say
 from plankwright.cli.recipe import assignment, build_step, read_recipe
 from plankwright.cli.report import print_report
 
@@ -65,13 +65,13 @@ def compress_on_server(order: Order, service: "Plankwright") -> Exit:
     shown = not order.as_json
     job = remote.submit(service, order.model, order.splits, recipe, shown)
     if shown:
-        progress.print(plain(f"{job.id}: if interrupted, go on with `plankwright jobs watch {job.id}`"))
+        note(f"{job.id}: if interrupted, go on with `plankwright jobs watch {job.id}`")
     ended = remote.watch(service, job.id, shown)
     if ended.state != "succeeded":
         if order.as_json:
             print_json({"job": ended.model_dump(mode="json", by_alias=True)})
         elif ended.reason:
-            progress.print(plain(f"{ended.reason.message} [{ended.reason.code}]"))
+            note(f"{ended.reason.message} [{ended.reason.code}]")
         return outcome(ended.state, ended.verdict)
     remote.fetch(service, job.id, order.out, shown)
     _show(order, service.jobs.report(job.id), ended.model_dump(mode="json", by_alias=True))
@@ -84,6 +84,4 @@ def _show(order: Order, report: Mapping[str, Any], job: Mapping[str, Any] | None
         print_json({"job": job, "out": str(order.out), "model": str(model), "report": report})
         return
     print_report(report)
-    results.print(
-        plain(f"{model} is ready to be loaded with transformers; see also {order.out / 'report.html'}")
-    )
+    say(f"{model} is ready to be loaded with transformers; see also {order.out / 'report.html'}")

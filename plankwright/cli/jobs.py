@@ -31,8 +31,8 @@ def list_jobs(
     if as_json:
         print_json([job.model_dump(mode="json", by_alias=True) for job in jobs])
         return
-    rows = [(j.id, j.state, j.verdict, f"{j.created_at:%Y-%m-%d %H:%M}", j.name) for j in jobs]
-    print_table(("id", "state", "verdict", "created (UTC)", "name"), rows)
+    rows = [(j.id, j.state, j.verdict, j.name, f"{j.created_at:%Y-%m-%d %H:%M}") for j in jobs]
+    print_table(("id", "state", "verdict", "name", "created (UTC)"), rows)
 
 
 @app.command()
@@ -62,7 +62,7 @@ def show(job: JobId, server: Server = None, key: Key = None, as_json: AsJson = F
 @app.command()
 def watch(job: JobId, server: Server = None, key: Key = None, as_json: AsJson = False) -> None:
     """Follow a job to its end. The exit code tells how it ended; --json prints one event a line."""
-    from plankwright.cli.output import plain, results
+    from plankwright.cli.output import say
     from plankwright.cli.remote import watch as follow
 
     with connect(server, key) as service:
@@ -72,7 +72,7 @@ def watch(job: JobId, server: Server = None, key: Key = None, as_json: AsJson = 
             ended = service.jobs.get(job)
         else:
             ended = follow(service, job, shown=True)
-            results.print(plain(f"{ended.id} {ended.state}"))
+            say(f"{ended.id} {ended.state}")
     raise typer.Exit(outcome(ended.state, ended.verdict))
 
 
@@ -80,7 +80,7 @@ def watch(job: JobId, server: Server = None, key: Key = None, as_json: AsJson = 
 def cancel(job: JobId, server: Server = None, key: Key = None, as_json: AsJson = False) -> None:
     """Stop a job, within seconds."""
     with connect(server, key) as service:
-        _say(service.jobs.cancel(job).model_dump(mode="json", by_alias=True), as_json)
+        _answer(service.jobs.cancel(job).model_dump(mode="json", by_alias=True), as_json)
 
 
 @app.command()
@@ -93,13 +93,13 @@ def retry(
 ) -> None:
     """Run a failed or cancelled job again."""
     with connect(server, key) as service:
-        _say(service.jobs.retry(job, from_scratch).model_dump(mode="json", by_alias=True), as_json)
+        _answer(service.jobs.retry(job, from_scratch).model_dump(mode="json", by_alias=True), as_json)
 
 
-def _say(job: dict[str, object], as_json: bool) -> None:
-    from plankwright.cli.output import plain, print_json, results
+def _answer(job: dict[str, object], as_json: bool) -> None:
+    from plankwright.cli.output import print_json, say
 
     if as_json:
         print_json(job)
     else:
-        results.print(plain(f"{job['id']} {job['state']}"))
+        say(f"{job['id']} {job['state']}")

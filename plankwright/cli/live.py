@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from plankwright.cli.output import plain, progress
+from plankwright.cli.output import note, progress
 
 METRIC_NAMES = {"replacing_rate": "replacing rate", "loss": "loss"}
 """Metrics worth a place in the bar; validation (`eval.*`) has one, too."""
@@ -47,7 +47,7 @@ class JobView:
         elif type == "progress":
             self._advance(data["step"], data["total"], data["eta_seconds"])
         if type not in QUIET and self._shown and not (self._live and type == "phase"):
-            progress.print(plain(type if message in ("", type) else f"{type}: {message}"))
+            note(type if message in ("", type) else f"{type}: {message}")
 
     def _advance(self, step: int, total: int, eta_seconds: float | None) -> None:
         now = ", ".join(f"{name} {value:.3g}" for name, value in self._interesting())
@@ -55,7 +55,7 @@ class JobView:
             now += f", {eta_seconds:.0f} s left"
         self._bars.update(self._task, completed=step, total=total, now=now)
         if self._shown and not self._live:
-            progress.print(plain(f"step {step} of {total}: {now}"))
+            note(f"step {step} of {total}: {now}")
 
     def _interesting(self) -> list[tuple[str, float]]:
         named = [(name, self._values[key]) for key, name in METRIC_NAMES.items() if key in self._values]

