@@ -1,6 +1,7 @@
 """Theseus on real sentences and a model that was really fine-tuned: a short run must learn, not only run."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,11 @@ from compression.data.summary import SplitName
 from compression.spec import Recipe, RunSpec, Runtime, resolve
 from tests.compression.jobs import run_to_end
 
-SHARED = Path(__file__).parents[3] / "shared"
+SHARED = Path(os.environ.get("PLANKWRIGHT_SHARED", Path(__file__).parents[3] / "shared"))
 
 pytestmark = pytest.mark.skipif(
     not (SHARED / "models" / "sst2-minilm").exists(),
-    reason="the real data is not here: put the folder `shared` with data/sst2 and models/sst2-minilm beside the project",
+    reason="no real data: put `shared` with data/sst2 and models/sst2-minilm beside the project",
 )
 
 
