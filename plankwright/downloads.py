@@ -29,10 +29,13 @@ def download(transport: Transport, path: str, artifact: Artifact, folder: Path, 
     part = target.with_name(f"{target.name}.part")
     pauses = Pauses(transport.url)
     while True:
+        before = part.stat().st_size if part.exists() else 0
         try:
             _receive(transport, path, artifact, part, progress)
             break
         except httpx2.TransportError as error:
+            if part.exists() and part.stat().st_size > before:
+                pauses.reset()  # a bad line gets there in the end
             pauses.after(error)
     if _sha256(part) != artifact.sha256:
         part.unlink()
@@ -79,7 +82,7 @@ def _receive(transport: Transport, path: str, artifact: Artifact, part: Path, pr
 
 def _write(response: httpx2.Response, file: BinaryIO, have: int, size: int, progress: Progress) -> None:
     progress(have, size)
-    for chunk in response.iter_raw(CHUNK):
+    for chunk in response.iter_raw():  # as they come: what is collected is lost in a cut
         file.write(chunk)
         have += len(chunk)
         progress(have, size)

@@ -1,0 +1,84 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from plankwright.cli.app import app
+from plankwright.discovery import Server
+from tests.services import free_port
+
+HEAVY = ("httpx2", "plankwright.client", "rich.progress", "torch", "transformers")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "plankwright", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_help_is_there_without_loading_what_takes_time() -> None:
+    code = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from plankwright.cli.app import app\n"
+        "result = CliRunner().invoke(app, ['compress', '--help'])\n"
+        "assert 'MODEL_DIR' in result.output, result.output\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert loaded.strip() == "[]"
+
+
+def test_exit_codes_are_in_the_help_and_in_the_documentation() -> None:
+    from plankwright.cli.outcome import Exit
+
+    shown = " ".join(CliRunner().invoke(app, ["--help"]).output.split())
+    documented = (Path(__file__).parents[3] / "docs" / "exit-codes.md").read_text(encoding="utf-8")
+    for code in Exit:
+        assert f" {code.value} " in shown
+        assert f"| {code.value} |" in documented
+
+
+def test_no_server_is_an_error_with_a_cure() -> None:
+    done = run("jobs", "list")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "plankwright serve" in done.stderr
+    done = run("jobs", "list", "--json")
+    assert json.loads(done.stderr)["error"]["code"] == "no_server"
+
+
+def test_a_server_that_is_away_has_its_own_exit_code() -> None:
+    done = run("models", "--server", f"http://127.0.0.1:{free_port()}", "--key", "k")
+    assert done.returncode == 6
+    assert "cannot be reached" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compress"],
+        ["compress", "nowhere", "--train", "nowhere.csv"],
+        ["jobs", "fly"],
+        ["compress", ".", "--train", __file__, "--local", "--set", "epochs"],
+    ],
+)
+def test_wrong_usage_has_its_own_exit_code(arguments: list[str]) -> None:
+    assert run(*arguments).returncode == 2
+
+
+def test_lists_are_tables_or_json(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANKWRIGHT_SERVER", server.url)
+    monkeypatch.setenv("PLANKWRIGHT_API_KEY", server.key)
+    shown = run("methods").stdout
+    assert "theseus" in shown
+    assert "layer_drop" in shown
+    (method,) = json.loads(run("methods", "theseus", "--json").stdout)
+    assert method["schema"]["properties"]["successor_layers"]
+    detail = run("methods", "theseus").stdout
+    assert "schedule.base_rate" in detail
+    assert "constant | linear" in detail
+    for command in (["models"], ["datasets"], ["jobs", "list"]):
+        assert json.loads(run(*command, "--json").stdout) == []
