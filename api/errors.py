@@ -7,10 +7,12 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from api.problems import ApiError, Code, ProblemItem, problem_response
 from compression.errors import InputError
@@ -72,8 +74,17 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if not isinstance(error, ApiError):
         code = HTTP_CODES.get(error.status_code, Code.MALFORMED_REQUEST)
-        error = ApiError(code, f"{code.title}.", headers=error.headers)
+        allow = {"Allow": _allowed_methods(request)} if code is Code.METHOD_NOT_ALLOWED else {}
+        error = ApiError(code, f"{code.title}.", headers=allow)
     return problem_response(error, request.state.request_id)
+
+
+def _allowed_methods(request: Request) -> str:
+    """Of the path; the framework knows only those of the first route with it."""
+    path = request.scope["path"]
+    routes = iter_route_contexts(request.app.routes)
+    matching = [route for route in routes if route.path and compile_path(route.path)[0].match(path)]
+    return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

@@ -12,7 +12,7 @@ from api.multipart import receive_form
 from api.names import DATASET_ID_PATTERN
 from api.pages import after_cursor, page_of
 from api.problems import Code, problems
-from api.uploads import BINARY, form_body, staging, upload_problems
+from api.uploads import BINARY, NAME, form_body, staging, upload_problems
 from compression.data.summary import SplitName
 from db.repositories import datasets
 
@@ -35,7 +35,7 @@ router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
             "examples": ['{"train": 0.9, "validation": 0.1}'],
         },
         seed={"type": "integer", "minimum": 0, "default": service.DEFAULT_SEED},
-        name={"type": "string", "maxLength": 200},
+        name=NAME,
     ),
 )
 async def create_dataset(

@@ -28,6 +28,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
 MAX_WAIT_SECONDS = 60
 WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*(\d{1,6})\s*(?:$|[,;])", re.IGNORECASE)
 FROM_CHECKPOINT = RetryRequest()
+BAD_BODY = problems(Code.MALFORMED_REQUEST, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 STEERED = problems(Code.NOT_FOUND, Code.ILLEGAL_STATE)
 
 
@@ -90,13 +91,8 @@ def list_jobs(
     response_model=Job,
     responses={
         200: {"model": DryRun, "description": "With `dry_run`: what the job would do. Nothing was created."},
-        **problems(
-            Code.MALFORMED_REQUEST,
-            Code.TOO_LARGE,
-            Code.UNSUPPORTED_MEDIA_TYPE,
-            Code.INVALID_REQUEST,
-            Code.IDEMPOTENCY_KEY_REUSED,
-        ),
+        **BAD_BODY,
+        **problems(Code.INVALID_REQUEST, Code.IDEMPOTENCY_KEY_REUSED),
     },
 )
 def create_job(
@@ -129,7 +125,7 @@ def cancel_job(job_id: JobId, context: Shared) -> Job:
         return Job.model_validate(lifecycle.cancel(connection, job_id))
 
 
-@router.post("/{job_id}/retry", status_code=202, responses=STEERED)
+@router.post("/{job_id}/retry", status_code=202, responses={**STEERED, **BAD_BODY})
 def retry_job(job_id: JobId, context: Shared, retry: RetryRequest = FROM_CHECKPOINT) -> Job:
     """Queue a failed or cancelled job again. Safe to repeat."""
     with context.database.transaction() as connection:

@@ -12,7 +12,7 @@ from api.names import MODEL_ID_PATTERN
 from api.pages import after_cursor, page_of
 from api.problems import Code, problems
 from api.streaming import DOWNLOAD, send_stored
-from api.uploads import form_body, staging, upload_problems
+from api.uploads import NAME, form_body, staging, upload_problems
 from db.repositories import models
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
@@ -34,7 +34,7 @@ router = APIRouter(prefix="/v1/models", tags=["models"])
             "items": {"type": "string", "format": "binary"},
             "description": "Or the files of the folder: config.json, *.safetensors, the tokenizer's",
         },
-        name={"type": "string", "maxLength": 200},
+        name=NAME,
     ),
 )
 async def create_model(

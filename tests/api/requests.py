@@ -6,7 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from httpx2 import Response
+from httpx2 import Client, Response
 from starlette.testclient import TestClient
 
 from api.context import Context
@@ -36,7 +36,7 @@ def files_of(folder: Path) -> Files:
     return [("files", (path.name, path.read_bytes())) for path in sorted(folder.iterdir())]
 
 
-def send_model(client: TestClient, folder: Path, **options: Any) -> Response:
+def send_model(client: Client, folder: Path, **options: Any) -> Response:
     return client.post("/v1/models", files=files_of(folder), **options)
 
 
@@ -52,11 +52,11 @@ def dataset_files(rows: int = ROWS) -> Files:
     ]
 
 
-def send_dataset(client: TestClient, **options: Any) -> Response:
+def send_dataset(client: Client, **options: Any) -> Response:
     return client.post("/v1/datasets", files=dataset_files(), **options)
 
 
-def job_request(client: TestClient, folder: Path, **fields: Any) -> dict[str, Any]:
+def job_request(client: Client, folder: Path, **fields: Any) -> dict[str, Any]:
     """A valid request for a job, on a model and a dataset that are sent for it."""
     model, dataset = send_model(client, folder), send_dataset(client)
     assert model.status_code == dataset.status_code == 201, (model.text, dataset.text)

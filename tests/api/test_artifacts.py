@@ -19,7 +19,7 @@ def test_the_files_of_a_job_are_listed_and_downloaded(
     client: TestClient, context: Context, checkpoint: Path, tmp_path: Path
 ) -> None:
     url = f"/v1/jobs/{queue_job(client, checkpoint)}"
-    succeed(context, claim(context), FILES, tmp_path)
+    succeed(context.database, context.storage, claim(context.database), FILES, tmp_path)
     listed = client.get(f"{url}/artifacts").json()["data"]
     assert [(file["name"], file["size"]) for file in listed] == [("model.bin", 2560), ("report.json", 14)]
     assert listed[0]["sha256"] == ETAG.strip('"')
@@ -35,7 +35,9 @@ def url(shared_client: TestClient, checkpoint: Path, tmp_path_factory: pytest.Te
     """Of a job that has succeeded."""
     job_id = queue_job(shared_client, checkpoint)
     context = context_of(shared_client)
-    succeed(context, claim(context), FILES, tmp_path_factory.mktemp("files"))
+    succeed(
+        context.database, context.storage, claim(context.database), FILES, tmp_path_factory.mktemp("files")
+    )
     return f"/v1/jobs/{job_id}"
 
 

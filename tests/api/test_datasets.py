@@ -22,7 +22,7 @@ def test_files_by_split_are_stored_and_summarised(client: TestClient, context: C
 
 
 def test_one_file_is_dealt_out_by_seed(client: TestClient) -> None:
-    def send(seed: int) -> dict[str, list[str]]:
+    def send(seed: int) -> list[str]:
         answer = client.post(
             "/v1/datasets",
             files=[("file", ("rows.csv", csv_rows(100)))],

@@ -86,7 +86,7 @@ def test_a_database_that_is_away_is_said(shared_client: TestClient, monkeypatch:
 
 @pytest.mark.parametrize("given", ["a b", "ü", "x" * 200, "", "<script>"])
 def test_only_harmless_request_ids_are_taken_over(shared_client: TestClient, given: str) -> None:
-    answer = shared_client.get("/livez", headers={"X-Request-Id": given.encode()})
+    answer = shared_client.get("/livez", headers=[(b"X-Request-Id", given.encode())])
     assert answer.headers["x-request-id"] != given
     assert len(answer.headers["x-request-id"]) == 32
 

@@ -31,7 +31,7 @@ def test_the_part_that_fails_is_named(shared_client: TestClient) -> None:
 def test_requests_and_jobs_are_counted(client: TestClient, context: Context, checkpoint: Path) -> None:
     queue_job(client, checkpoint)
     queue_job(client, checkpoint)
-    job = claim(context)
+    job = claim(context.database)
     for _ in range(3):
         client.get(f"/v1/jobs/{job.id}")
     client.get("/nowhere")
@@ -46,7 +46,7 @@ def test_requests_and_jobs_are_counted(client: TestClient, context: Context, che
 
 def test_a_running_job_without_lease_is_seen(client: TestClient, context: Context, checkpoint: Path) -> None:
     queue_job(client, checkpoint)
-    job = claim(context)
+    job = claim(context.database)
     with context.database.transaction() as connection:
         past = database_now(connection) - timedelta(seconds=1)
         connection.execute(update(Job).where(Job.id == job.id).values(lease_until=past))

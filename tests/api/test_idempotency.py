@@ -1,6 +1,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pytest
+from httpx2 import Response
 from starlette.testclient import TestClient
 
 from api.context import Context
@@ -48,18 +50,20 @@ def test_duplicates_at_the_same_time_create_one_job(client: TestClient, checkpoi
     assert len(client.get("/v1/jobs").json()["data"]) == 1
 
 
+@pytest.mark.parametrize("kind", ["model", "dataset"])
 def test_a_repeated_upload_leaves_nothing_more(
-    client: TestClient, context: Context, checkpoint: Path
+    client: TestClient, context: Context, checkpoint: Path, kind: str
 ) -> None:
-    for send in (
-        lambda: send_model(client, checkpoint, headers=KEY),
-        lambda: send_dataset(client, headers=KEY),
-    ):
-        first = send()
-        before = stored(context.settings)
-        again = send()
-        assert (again.status_code, again.json()) == (201, first.json())
-        assert stored(context.settings) == before
+    def send() -> Response:
+        if kind == "model":
+            return send_model(client, checkpoint, headers=KEY)
+        return send_dataset(client, headers=KEY)
+
+    first = send()
+    before = stored(context.settings)
+    again = send()
+    assert (again.status_code, again.json()) == (201, first.json())
+    assert stored(context.settings) == before
 
 
 def test_a_bad_key_is_refused(client: TestClient) -> None:

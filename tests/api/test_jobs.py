@@ -110,7 +110,7 @@ def test_what_has_not_changed_is_not_sent_again(client: TestClient, request_body
 
 def test_a_failed_job_says_why(client: TestClient, context: Context, checkpoint: Path) -> None:
     job_id = queue_job(client, checkpoint)
-    reason = fail(context, claim(context))
+    reason = fail(context.database, claim(context.database))
     job = client.get(f"/v1/jobs/{job_id}").json()
     assert job["state"] == "failed"
     assert job["reason"] == reason

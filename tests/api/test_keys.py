@@ -69,14 +69,14 @@ def test_no_spelling_of_a_path_goes_round_the_key(shared_client: TestClient, pat
 def test_a_revoked_key_is_worthless_within_seconds(
     client: TestClient, context: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert service.TRUSTED_SECONDS <= 5
+    monkeypatch.setattr(service, "TRUSTED_SECONDS", 0.2)
     assert client.get("/v1/methods").status_code == 200
     with context.database.transaction() as connection:
         (key,) = api_keys.all_of_them(connection)
         assert key.last_used_at is not None
         api_keys.revoke(connection, key.id)
-    assert client.get("/v1/methods").status_code == 200  # still trusted
-    now = time.monotonic()
-    monkeypatch.setattr(service.time, "monotonic", lambda: now + service.TRUSTED_SECONDS + 0.1)
+    time.sleep(0.3)
     assert client.get("/v1/methods").status_code == 401
 
 
@@ -89,7 +89,8 @@ def test_the_key_itself_is_not_stored(context: Context, key: str) -> None:
     with context.database.reading() as connection:
         (row,) = api_keys.all_of_them(connection)
     secret = key[service.PREFIX_LENGTH :]
-    assert not any(secret in str(value) for value in row)
+    assert secret not in str(row)
+    assert row.prefix in str(row)
 
 
 def test_the_command_makes_lists_and_revokes_keys(

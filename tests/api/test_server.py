@@ -1,6 +1,5 @@
 """What only a real server process shows: streams, waiting, clients that go away, memory."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -9,90 +8,42 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import httpx2
-import psutil
 import pytest
 
-from api.keys.service import create_key
-from core.settings import Settings
 from db import lifecycle
-from db.engine import Database
 from tests.api.large import enlarge
-from tests.api.requests import job_request, stored
-from tests.services import PostgresDatabases, free_port
+from tests.api.requests import stored
+from tests.api.serving import Server, serving
+from tests.api.work import queue_job
+from tests.services import PostgresDatabases
 
 pytestmark = pytest.mark.serial
 
 MEBIBYTE = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    settings: Settings
-    process: psutil.Process
-    database: Database
-    client: httpx2.Client
-
-    def new_job(self, checkpoint: Path, **fields: Any) -> str:
-        answer = self.client.post("/v1/jobs", json=job_request(self.client, checkpoint, **fields))
-        id: str = answer.json()["id"]
-        return id
-
-    def cancel_later(self, job_id: str, seconds: float) -> threading.Timer:
-        def cancel() -> None:
-            with self.database.transaction() as connection:
-                lifecycle.cancel(connection, job_id)
-
-        timer = threading.Timer(seconds, cancel)
-        timer.start()
-        return timer
-
-
 @pytest.fixture(scope="module")
 def server(
     postgres_databases: PostgresDatabases, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    data, port = tmp_path_factory.mktemp("server"), free_port()
-    with postgres_databases.new() as url:
-        settings = Settings.model_validate({"data": data, "database": url, "redis": None})
-        database = Database(url)
-        process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "uvicorn", "--factory", "api.app:create_app"),
-                *("--port", str(port), "--timeout-graceful-shutdown", "1"),
-            ],
-            env=os.environ
-            | {"PLANKWRIGHT_DATA": str(data), "PLANKWRIGHT_DATABASE": url, "PLANKWRIGHT_REDIS": ""},
-            stderr=subprocess.DEVNULL,
-        )
-        headers = {"Authorization": f"Bearer {create_key(database, 'test')}"}
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=60) as client:
-            wait_until_ready(client, process)
-            yield Server(settings, psutil.Process(process.pid), database, client)
-        process.terminate()
-        process.wait(10)
-        database.close()
+    with postgres_databases.new() as url, serving(tmp_path_factory.mktemp("server"), url) as server:
+        yield server
 
 
-def wait_until_ready(client: httpx2.Client, process: "subprocess.Popen[bytes]") -> None:
-    for _ in range(300):
-        assert process.poll() is None, "the server ended at once"
-        try:
-            if client.get("/readyz").is_success:
-                return
-        except httpx2.TransportError:
-            pass
-        time.sleep(0.1)
-    raise TimeoutError("the server is not ready")
+def cancel_later(server: Server, job_id: str, seconds: float) -> None:
+    def cancel() -> None:
+        with server.database.transaction() as connection:
+            lifecycle.cancel(connection, job_id)
+
+    threading.Timer(seconds, cancel).start()
 
 
 def test_a_wait_ends_with_the_job(server: Server, checkpoint: Path) -> None:
-    job_id = server.new_job(checkpoint)
-    server.cancel_later(job_id, 1)
+    job_id = queue_job(server.client, checkpoint)
+    cancel_later(server, job_id, 1)
     began = time.monotonic()
     answer = server.client.get(f"/v1/jobs/{job_id}", headers={"Prefer": "respond-async, wait=30"})
     assert 0.9 < time.monotonic() - began < 4
@@ -102,7 +53,7 @@ def test_a_wait_ends_with_the_job(server: Server, checkpoint: Path) -> None:
 
 
 def test_a_wait_ends_with_its_time(server: Server, checkpoint: Path) -> None:
-    job_id = server.new_job(checkpoint)
+    job_id = queue_job(server.client, checkpoint)
     began = time.monotonic()
     answer = server.client.get(f"/v1/jobs/{job_id}", headers={"Prefer": "wait=1"})
     assert 0.9 < time.monotonic() - began < 4
@@ -110,7 +61,7 @@ def test_a_wait_ends_with_its_time(server: Server, checkpoint: Path) -> None:
 
 
 def test_those_who_wait_do_not_keep_others_waiting(server: Server, checkpoint: Path) -> None:
-    job_id = server.new_job(checkpoint)
+    job_id = queue_job(server.client, checkpoint)
     with ThreadPoolExecutor(80) as pool:
         waiting = [
             pool.submit(server.client.get, f"/v1/jobs/{job_id}", headers={"Prefer": "wait=60"})
@@ -123,15 +74,15 @@ def test_those_who_wait_do_not_keep_others_waiting(server: Server, checkpoint: P
                 httpx2.get(f"{server.client.base_url}{url}", headers=server.client.headers).status_code == 200
             )
             assert time.monotonic() - began < 2
-        server.cancel_later(job_id, 0)
+        cancel_later(server, job_id, 0)
         assert {answer.result().json()["state"] for answer in waiting} == {"cancelled"}
 
 
 def test_a_stream_brings_events_as_they_happen(server: Server, checkpoint: Path) -> None:
-    job_id = server.new_job(checkpoint, auto_start=False)
+    job_id = queue_job(server.client, checkpoint, auto_start=False)
     began = time.monotonic()
     threading.Timer(1, server.client.post, [f"/v1/jobs/{job_id}/start"]).start()
-    server.cancel_later(job_id, 2.5)
+    cancel_later(server, job_id, 2.5)
     url = f"/v1/jobs/{job_id}/events"
     with server.client.stream("GET", url, headers={"Accept": "text/event-stream"}) as stream:
         told = [
@@ -146,7 +97,7 @@ def test_a_stream_brings_events_as_they_happen(server: Server, checkpoint: Path)
 
 
 def test_streams_of_clients_that_left_are_closed(server: Server, checkpoint: Path) -> None:
-    job_id = server.new_job(checkpoint)
+    job_id = queue_job(server.client, checkpoint)
 
     def open_streams() -> int:
         line = next(
@@ -224,7 +175,7 @@ def test_a_large_upload_needs_little_memory(
 
 
 def test_the_process_stays_small_and_without_torch(server: Server, checkpoint: Path) -> None:
-    server.new_job(checkpoint)
+    queue_job(server.client, checkpoint)
     mapped = {mapping.path for mapping in server.process.memory_maps()}
     assert not [path for path in mapped if "/torch/" in path]
     assert server.process.memory_info().rss < 200 * MEBIBYTE, server.process.memory_info()

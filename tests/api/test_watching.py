@@ -18,9 +18,9 @@ STREAM = {"Accept": "text/event-stream"}
 def job(client: TestClient, context: Context, checkpoint: Path) -> Job:
     """A running job with a few metrics."""
     queue_job(client, checkpoint)
-    job = claim(context)
-    report_metrics(context, job, 1, loss=0.7, replacing_rate=0.3)
-    report_metrics(context, job, 2, loss=0.6, replacing_rate=0.5)
+    job = claim(context.database)
+    report_metrics(context.database, job, 1, loss=0.7, replacing_rate=0.3)
+    report_metrics(context.database, job, 2, loss=0.6, replacing_rate=0.5)
     return job
 
 
@@ -56,7 +56,7 @@ def test_events_come_in_pages(client: TestClient, url: str) -> None:
 def test_a_stream_tells_everything_and_ends_with_the_job(
     client: TestClient, context: Context, job: Job, url: str
 ) -> None:
-    fail(context, job)
+    fail(context.database, job)
     answer = client.get(f"{url}/events", headers=STREAM)
     assert answer.headers["content-type"].startswith("text/event-stream")
     told = list(messages(answer.text))
@@ -70,7 +70,7 @@ def test_a_long_history_is_streamed_whole(
     client: TestClient, context: Context, job: Job, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "EVENTS_AT_ONCE", 2)
-    fail(context, job)
+    fail(context.database, job)
     told = list(messages(client.get(f"{url}/events", headers=STREAM).text))
     assert [int(message["id"]) for message in told] == [1, 2, 3, 4, 5, 6]
 
@@ -81,7 +81,7 @@ def test_a_long_history_is_streamed_whole(
 def test_a_stream_is_taken_up_where_it_was_cut(
     client: TestClient, context: Context, job: Job, url: str, how: dict[str, Any]
 ) -> None:
-    fail(context, job)
+    fail(context.database, job)
     told = list(messages(client.get(f"{url}/events", **how).text))
     assert [message["event"] for message in told] == ["failed"]
 
