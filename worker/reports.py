@@ -32,12 +32,14 @@ class Reports:
         self._storage = storage
         self._id, self._attempt = job.id, job.attempt
         self._pending: list[Report] = []
+        self._urgent = False
         self._progress: ProgressEvent | None = None
         self._progress_told_at = self._flushed_at = -PROGRESS_SECONDS
 
     def take(self, event: Event, checkpoints: Path) -> None:
         """Note an event; a checkpoint is stored at once, since the process will remove it."""
         id, attempt = self._id, self._attempt
+        self._urgent = self._urgent or isinstance(event, PhaseEvent | CheckpointEvent)
         match event:
             case PhaseEvent(phase=phase):
                 self._pending.append(lambda c: reporting.report_phase(c, id, attempt, phase))
@@ -58,7 +60,7 @@ class Reports:
         return NewCheckpoint(event.name, key, event.bytes, event.sha256)
 
     def flush(self, *, now: bool = False) -> bool:
-        """Write what has gathered, at most twice a second unless `now`; False if the database is away.
+        """Write what has gathered, as a rule twice a second at most; False if the database is away.
 
         Raises:
             Fenced: the attempt is not the current one.
@@ -67,9 +69,10 @@ class Reports:
         if self._progress and (now or moment - self._progress_told_at >= PROGRESS_SECONDS):
             self._pending.append(self._report_progress(self._progress))
             self._progress, self._progress_told_at = None, moment
-        if not self._pending or not (now or moment - self._flushed_at >= FLUSH_SECONDS):
+        due = now or self._urgent or moment - self._flushed_at >= FLUSH_SECONDS
+        if not self._pending or not due:
             return True
-        self._flushed_at = moment
+        self._flushed_at, self._urgent = moment, False
         try:
             with self._database.transaction() as connection:
                 useless = [key for report in self._pending for key in report(connection) or []]

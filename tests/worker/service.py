@@ -9,10 +9,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.inspection import inspect_checkpoint
 from compression.data.summary import DatasetSummary
-from compression.spec import Recipe, resolve
+from compression.spec import Plan, Recipe, resolve
 from core.settings import Settings
 from core.storage import Storage
 from db import lifecycle
@@ -64,22 +63,19 @@ class Service:
         path.write_text(behaviour.model_dump_json())
 
     def add_job(self, *deeds: Deed, epochs: int = 2, **behaviour: Any) -> Job:
-        """A job that halves the tiny model in six training steps per epoch; a stand-in does the deeds instead."""
+        """A job that halves the tiny model in 48 training steps per epoch; a stand-in does the deeds instead."""
         self.behave(Behaviour(deeds=list(deeds), **behaviour))
-        training = {"epochs": epochs, "batch_size": 8, "learning_rate": 1e-3, "evaluations_per_epoch": 1}
-        recipe = {"steps": [{"method": "theseus", "successor_layers": 2, "training": training}]}
+        model, dataset = (
+            self.storage.path(f"models/{MODEL_ID}"),
+            self.storage.path(f"datasets/{DATASET_ID}"),
+        )
         with self.database.transaction() as connection:
-            model, dataset = models.find(connection, MODEL_ID), datasets.find(connection, DATASET_ID)
-            assert model is not None
-            assert dataset is not None
-            facts, summary = ModelFacts(**model.facts), DatasetSummary.model_validate(dataset.summary)
-            plan = resolve(Recipe.model_validate(recipe), facts, summary)
             return lifecycle.create_job(
                 connection,
                 name="half depth",
                 model_id=MODEL_ID,
                 dataset_id=DATASET_ID,
-                plan=plan.model_dump(mode="json"),
+                plan=plan_for(model, dataset, epochs).model_dump(mode="json"),
             )
 
     def job(self, id: str) -> Job:
@@ -102,6 +98,16 @@ class Service:
 
     def wait_for_event(self, id: str, type: str, *, count: int = 1, seconds: float = 60) -> None:
         wait_until(lambda: len(self.events(id, type)) >= count, seconds, lambda: f"{self.job(id)}")
+
+    def wait_for_phase(self, id: str, phase: str, seconds: float = 60) -> None:
+        wait_until(lambda: self.job(id).phase == phase, seconds, lambda: f"{self.job(id)}")
+
+
+def plan_for(model: Path, dataset: Path, epochs: int) -> Plan:
+    training = {"epochs": epochs, "batch_size": 1, "learning_rate": 1e-3, "evaluations_per_epoch": 1}
+    recipe = {"steps": [{"method": "theseus", "successor_layers": 2, "training": training}]}
+    summary = DatasetSummary.model_validate_json((dataset / "dataset.json").read_bytes())
+    return resolve(Recipe.model_validate(recipe), inspect_checkpoint(model), summary)
 
 
 def wait_until(true: Callable[[], bool], seconds: float, situation: Callable[[], str] = lambda: "") -> None:

@@ -174,6 +174,13 @@ def test_a_cancelled_job_stops_within_five_seconds(
         assert lifecycle.retry(connection, job.id).state is JobState.QUEUED
 
 
+def test_a_job_cancelled_before_a_worker_comes_never_starts(service: Service) -> None:
+    job = service.add_job()
+    with service.database.transaction() as connection:
+        assert lifecycle.cancel(connection, job.id).state is JobState.CANCELLED
+    assert work(service, job).attempt == 0
+
+
 def test_what_a_process_has_started_ends_with_it(service: Service) -> None:
     job = work(service, service.add_job(Deed(step=2, do="spawn")))
     pid = int(service.log(job.id).split("offspring ")[1].split()[0])

@@ -1,0 +1,153 @@
+"""Workers and their processes killed, stopped and drained, with both dispatchers."""
+
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from compression.spec import RunSpec, Runtime
+from core.digests import describe_file
+from db import lifecycle
+from db.models import JobState
+from db.repositories import artifacts, checkpoints
+from tests.faults.fleet import Fleet, gone
+from tests.worker.service import Service, plan_for, wait_until
+
+EPOCHS = 30
+"""Of 48 steps each: long enough to be killed three times."""
+
+
+def starts(service: Service, job_id: str) -> list[int]:
+    """The step that each attempt began with."""
+    lines = service.log(job_id).splitlines()
+    return [int(line.removeprefix("from step ")) for line in lines if line.startswith("from step")]
+
+
+def all_gone(processes: list[psutil.Process]) -> bool:
+    return all(map(gone, processes))
+
+
+def wait_for_checkpoint_of(service: Service, job_id: str, attempt: int) -> None:
+    def written() -> bool:
+        with service.database.reading() as connection:
+            newest = checkpoints.newest_first(connection, job_id)
+        return bool(newest) and newest[0].attempt == attempt
+
+    wait_until(written, 60)
+
+
+def succeeded_once(service: Service, job_id: str, attempt: int) -> None:
+    job = service.job(job_id)
+    assert (job.state, job.attempt) == (JobState.SUCCEEDED, attempt)
+    assert len(service.events(job_id, "succeeded")) == 1
+    with service.database.reading() as connection:
+        made = artifacts.of_job(connection, job_id)
+    assert {artifact.key for artifact in made} == {
+        f"jobs/{job_id}/artifacts/{attempt}/{name}" for name in ("logs.txt", "report.json")
+    }
+    assert {path.name for path in service.storage.path(f"jobs/{job_id}/artifacts").iterdir()} == {
+        str(attempt)
+    }
+    models = {path.name for path in service.storage.path("models").iterdir()}
+    assert models == {"mdl_1", job.result_model_id}
+
+
+@pytest.fixture(scope="session")
+def undisturbed_weights(inputs: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Hash of what the engine makes of the job when nobody disturbs it."""
+    from tests.compression.jobs import run_to_end  # imports torch
+
+    folder = tmp_path_factory.mktemp("undisturbed")
+    spec = RunSpec(
+        model=inputs[0], dataset=inputs[1], plan=plan_for(*inputs, EPOCHS), runtime=Runtime(threads=1)
+    )
+    run_to_end(spec, folder / "out")
+    return describe_file(folder / "out" / "model" / "model.safetensors")["sha256"]
+
+
+def test_a_job_whose_process_worker_and_both_are_killed_ends_with_the_same_weights(
+    fleet: Fleet, undisturbed_weights: str
+) -> None:
+    service = fleet.service
+    worker = fleet.start_worker(real=True)
+    job = service.add_job(epochs=EPOCHS)
+    for attempt, victims in enumerate(("process", "worker", "both"), start=1):
+        service.wait_for_event(job.id, "claimed", count=attempt)
+        wait_for_checkpoint_of(service, job.id, attempt)
+        processes = worker.children
+        if victims != "worker":
+            for process in processes:
+                process.kill()
+        if victims != "process":
+            worker.kill()
+            wait_until(partial(all_gone, processes), 5)
+            worker = fleet.start_worker(real=True)
+    done = service.wait_for_state(job.id, [JobState.SUCCEEDED])
+    assert (done.attempt, len(service.events(job.id, "succeeded"))) == (4, 1)
+    weights = service.storage.path(f"models/{done.result_model_id}/model.safetensors")
+    assert describe_file(weights)["sha256"] == undisturbed_weights
+
+
+def test_a_stopped_worker_that_wakes_up_late_changes_nothing(fleet: Fleet) -> None:
+    service = fleet.service
+    zombie = fleet.start_worker()
+    job = service.add_job(steps=150, seconds_per_step=0.03, checkpoint_every=10)
+    service.wait_for_event(job.id, "checkpoint")
+    zombie.send(signal.SIGSTOP)
+    fleet.start_worker()
+    service.wait_for_event(job.id, "claimed", count=2)
+    zombie.send(signal.SIGCONT)
+    service.wait_for_state(job.id, [JobState.SUCCEEDED])
+    succeeded_once(service, job.id, attempt=2)
+    assert [event.data["attempt"] for event in service.events(job.id, "claimed", "succeeded")] == [1, 2, 2]
+    other = service.add_job()
+    service.wait_for_state(other.id, [JobState.SUCCEEDED])
+
+
+def test_a_worker_that_shall_stop_gives_its_job_to_another(fleet: Fleet) -> None:
+    service = fleet.service
+    first = fleet.start_worker()
+    job = service.add_job(steps=60, seconds_per_step=0.03)
+    service.wait_for_event(job.id, "metric", count=2)
+    asked = time.monotonic()
+    first.send(signal.SIGTERM)
+    assert first.process.wait(timeout=20) == 0
+    assert time.monotonic() - asked < 10
+    assert service.job(job.id).state is JobState.QUEUED
+    fleet.start_worker()
+    service.wait_for_state(job.id, [JobState.SUCCEEDED])
+    succeeded_once(service, job.id, attempt=2)
+    assert service.job(job.id).lost_workers == 0
+    assert starts(service, job.id)[1] > 0
+
+
+@pytest.mark.parametrize("dispatcher", ["local"], indirect=True)
+def test_a_job_that_kills_three_workers_has_failed_and_the_next_one_runs(fleet: Fleet) -> None:
+    service = fleet.service
+    job = service.add_job(steps=10000, seconds_per_step=0.03)
+    for attempt in (1, 2, 3):
+        worker = fleet.start_worker()
+        service.wait_for_event(job.id, "claimed", count=attempt)
+        worker.kill()
+    fleet.start_worker()
+    failed = service.wait_for_state(job.id, [JobState.FAILED])
+    assert failed.reason is not None
+    assert failed.reason["code"] == "worker_lost_repeatedly"
+    service.wait_for_state(service.add_job().id, [JobState.SUCCEEDED])
+
+
+@pytest.mark.parametrize("dispatcher", ["local"], indirect=True)
+def test_a_job_is_cancelled_in_any_phase_within_five_seconds(fleet: Fleet) -> None:
+    service = fleet.service
+    fleet.start_worker(real=True)
+    for phase in ("fetch", "compress", "benchmark"):
+        job = service.add_job(epochs=1 if phase == "benchmark" else EPOCHS)
+        service.wait_for_phase(job.id, phase)
+        asked = time.monotonic()
+        with service.database.transaction() as connection:
+            lifecycle.cancel(connection, job.id)
+        service.wait_for_state(job.id, [JobState.CANCELLED])
+        assert time.monotonic() - asked < 5
