@@ -14,7 +14,7 @@ class Database:
     """Two pools: transactions, and reads that end with their statement (SQLAlchemy's AUTOCOMMIT)."""
 
     def __init__(self, url: str, on_queued: Callable[[str], None] = lambda queue: None) -> None:
-        """`on_queued` is told, after the commit, each queue that a transaction has put a job on."""
+        """`on_queued` is told, after the commit, the queue of each job that a transaction has queued."""
         self._on_queued = on_queued
         self._writer = create_database_engine(url, pool_pre_ping=True)
         self._reader = create_database_engine(url, isolation_level="AUTOCOMMIT")
@@ -25,7 +25,8 @@ class Database:
     def transaction(self) -> Iterator[Connection]:
         """The unit of work: committed at the end, rolled back on an exception."""
         with self._writer.begin() as connection:
-            queues = connection.info[_QUEUES_TO_WAKE] = set[str]()
+            queues: list[str] = []
+            connection.info[_QUEUES_TO_WAKE] = queues
             yield connection
         for queue in queues:
             self._on_queued(queue)
@@ -42,8 +43,8 @@ class Database:
 
 
 def wake(connection: Connection, queue: str) -> None:
-    """Have workers of a queue woken once this transaction is committed, and never if it is not."""
-    connection.info[_QUEUES_TO_WAKE].add(queue)
+    """Have a worker of a queue woken once this transaction is committed, and never if it is not."""
+    connection.info[_QUEUES_TO_WAKE].append(queue)
 
 
 def create_database_engine(url: str, **options: Any) -> Engine:

@@ -9,7 +9,7 @@ import structlog
 from celery import Celery, signals
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.hints import TASK
+from core.hints import TASK, hint_sender
 from core.logging import configure_logging
 from core.settings import Settings
 from db.engine import Database
@@ -92,7 +92,7 @@ def main(command: Sequence[str] = COMMAND) -> None:
     configure_logging(settings.log_level)
     if settings.redis_url is None:
         raise SystemExit("PLANKWRIGHT_REDIS is not set: without a broker, run `python -m worker.local`")
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, on_queued=hint_sender(settings.redis_url))
     worker = Worker(settings, database, command)
     bell = Bell(worker)
     signals.setup_logging.connect(lambda **_: None, weak=False)  # ours stays

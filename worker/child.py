@@ -46,7 +46,8 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        return self._process.poll() is None
+        # Not `poll`, which would free the process id, and with it the name of the group that `close` kills.
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None
 
     def begin(self, spec: Path, out: Path, log_file: BinaryIO) -> None:
         """Hand over the spec, and follow what the process says and logs from now on."""
@@ -74,8 +75,9 @@ class Child:
 
     def close(self) -> int:
         """Wait for its end, kill what it may have left behind, and return the exit code (minus the signal)."""
-        code = self._process.wait()
+        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         self.kill()
+        code = self._process.wait()
         for thread in self._threads:
             thread.join()
         for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
