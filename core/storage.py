@@ -13,6 +13,11 @@ from typing import BinaryIO, cast
 _SEGMENT = re.compile(r"(?!\.)[^/\\\x00-\x1f]{1,255}")
 
 
+def log_key(job_id: str) -> str:
+    """Where all attempts of a job log: workers write it, and the API reads it meanwhile."""
+    return f"jobs/{job_id}/logs.txt"
+
+
 class Storage:
     """Keys are relative paths (`models/mdl_…/config.json`); a prefix names a folder of them."""
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from compression.events import Phase, ResultEvent
 from core.ids import new_id
 from core.settings import Settings
-from core.storage import Storage
+from core.storage import Storage, log_key
 from db import lifecycle, reporting
 from db.engine import Database
 from db.errors import Fenced, IllegalTransition
@@ -24,7 +24,7 @@ from worker.child import COMMAND, Nursery
 from worker.lease import Lease
 from worker.outcome import Outcome, outcome_of, outcome_of_error
 from worker.prepare import prepare
-from worker.publish import log_key, publish, remove_leftovers, withdraw
+from worker.publish import publish, remove_leftovers, withdraw
 from worker.reports import Reports
 from worker.supervisor import Ended, Stop, Supervisor
 from worker.workspace import Workspace

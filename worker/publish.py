@@ -7,7 +7,7 @@ from pathlib import Path
 from compression.checkpoints.inspection import checkpoint_files, inspect_checkpoint
 from core.digests import describe_file, digest_of
 from core.ids import new_id
-from core.storage import Storage
+from core.storage import Storage, log_key
 from db.models import Job
 from db.repositories.artifacts import NewArtifact
 from db.repositories.models import NewModel
@@ -29,11 +29,6 @@ class Published:
 
     model: NewModel
     artifacts: list[NewArtifact]
-
-
-def log_key(job_id: str) -> str:
-    """Where all attempts of a job log; the API reads it while they do."""
-    return f"jobs/{job_id}/logs.txt"
 
 
 def publish(storage: Storage, job: Job, out: Path) -> Published:

@@ -11,6 +11,7 @@ from api.jobs.service import existing_job
 from api.problems import Code, problems
 from api.streaming import DOWNLOAD, send_file, send_stored
 from compression.report.schema import Report
+from core.storage import log_key
 
 router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["artifacts"])
 
@@ -53,7 +54,7 @@ async def describe_artifact(job_id: JobId, name: FileName, request: Request, con
 async def get_logs(job_id: JobId, request: Request, context: Shared) -> Response:
     """The log of all attempts. It grows while the job runs: ask for `Range: bytes=N-` to read on."""
     await existing_job(context, job_id)
-    path = context.storage.path(service.log_key(job_id))
+    path = context.storage.path(log_key(job_id))
     if not await run_in_threadpool(path.exists):
         return Response(media_type=PLAIN_TEXT)
     return await send_file(path, request, media_type=PLAIN_TEXT, headers={"Cache-Control": "no-store"})

@@ -10,11 +10,6 @@ from db.repositories import artifacts, jobs
 REPORT = "report.json"
 
 
-def log_key(job_id: str) -> str:
-    """Where workers write the log of a job."""
-    return f"jobs/{job_id}/logs.txt"
-
-
 def list_artifacts(context: Context, job_id: str) -> ArtifactList:
     """All of them: none before the job has succeeded. Raises NotFound."""
     with context.database.reading() as connection:
