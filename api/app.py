@@ -34,7 +34,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         yield
         context.database.close()
 
-    app = FastAPI(lifespan=lifespan, generate_unique_id_function=lambda route: route.name)
+    app = FastAPI(
+        lifespan=lifespan,
+        generate_unique_id_function=lambda route: route.name,
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
     app.state.context = context
     app.add_middleware(RequestEnvelope, metrics=context.metrics)
     errors.install(app)

