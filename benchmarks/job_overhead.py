@@ -21,7 +21,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks.data import SHARED, SharedOption, Task, fine_tuned, read_corpus
+from benchmarks.data import CACHE, SHARED, SharedOption, Task, fine_tuned, read_corpus
 from benchmarks.results import RESULTS, ResultsOption, Row, Target, record
 from plankwright.client import Plankwright
 
@@ -79,7 +79,7 @@ def main(
         folder = Path(name)
         read_corpus(Task.SST2, shared).with_train_rows(ROWS).write(folder)
         with _served(folder / "data") as service:
-            model = service.models.upload(fine_tuned(Task.SST2, shared, shared))
+            model = service.models.upload(fine_tuned(Task.SST2, shared, CACHE))
             dataset = service.datasets.upload(folder / "train.tsv", folder / "validation.tsv")
             for number in range(jobs):
                 time.sleep(IDLE_SECONDS)

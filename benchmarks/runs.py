@@ -136,7 +136,7 @@ class Moment:
 
 
 def training_moments(lines: list[process.Line]) -> tuple[Moment, Moment, Moment]:
-    """When training began, was warm, and had made its last step: validation after that is not training."""
+    """When training began, was warm (if it lasted so long), and had made its last step: what follows is validation."""
     moments: list[Moment] = []
     for line in lines:
         match parse_event(line.text):
@@ -144,4 +144,5 @@ def training_moments(lines: list[process.Line]) -> tuple[Moment, Moment, Moment]
                 moments = [Moment(line, 0)]
             case ProgressEvent(step=step) if moments and step > moments[-1].step:
                 moments.append(Moment(line, step))
-    return moments[0], next(m for m in moments if m.step >= WARM_UP), moments[-1]
+    warm = next((moment for moment in moments[:-1] if moment.step >= WARM_UP), moments[0])
+    return moments[0], warm, moments[-1]

@@ -20,7 +20,7 @@ from typing import Annotated
 import typer
 from tokenizers import Tokenizer
 
-from benchmarks.data import SHARED, Corpus, SharedOption, Task, fine_tuned, read_corpus
+from benchmarks.data import CACHE, SHARED, Corpus, SharedOption, Task, fine_tuned, read_corpus
 from benchmarks.process import pin_to_cores
 from benchmarks.results import RESULTS, Draft, ResultsOption, Row, Target, record
 from benchmarks.runs import Figures, Material, run_engine, run_reference
@@ -139,7 +139,7 @@ def main(
 ) -> None:
     """Measure the engine against the paper's recipe and write results/theseus.json."""
     pin_to_cores(threads)
-    sst2, model = read_corpus(Task.SST2, shared), fine_tuned(Task.SST2, shared, shared)
+    sst2, model = read_corpus(Task.SST2, shared), fine_tuned(Task.SST2, shared, CACHE)
     for comparison in only:
         setting = SETTINGS[comparison]
         length = steps if setting.accuracy else speed_steps
