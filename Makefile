@@ -13,7 +13,7 @@ $(STAMP): pyproject.toml constraints.txt deploy/setup.sh
 	@deploy/setup.sh
 	@touch $@
 
-setup-services: ## install Redis, Chromium and curl for the tests where that needs no password, else name the command
+setup-services: ## install Redis and Chromium for the tests where that needs no password, else name the command
 	@deploy/setup-services.sh
 
 demo: setup ## the whole way on this machine: server, model, compression, report

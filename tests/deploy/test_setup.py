@@ -1,4 +1,4 @@
-"""`make setup` on a machine without a fitting Python says what to install."""
+"""`make setup` and `make setup-services` say what to install where they may not do so themselves."""
 
 import shutil
 import subprocess
@@ -12,19 +12,21 @@ USER_ID = "#!/bin/sh\necho 1000\n"
 YES = "#!/bin/sh\n"
 
 
-def run_setup(folder: Path, commands: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """Run setup.sh in a copy of the project on a PATH that holds nothing but `commands` and a few basics."""
+def run_setup(
+    folder: Path, commands: dict[str, str], script: str = "setup.sh", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a script in a copy of the project on a PATH that holds nothing but `commands` and a few basics."""
     shutil.copytree(DEPLOY, folder / "deploy")
     bin_folder = folder / "bin"
     bin_folder.mkdir()
     for name in ("bash", "cat", "dirname", "env", "sh"):
         (bin_folder / name).symlink_to(shutil.which(name) or name)
-    for name, script in commands.items():
-        (bin_folder / name).write_text(script)
+    for name, text in commands.items():
+        (bin_folder / name).write_text(text)
         (bin_folder / name).chmod(0o755)
     return subprocess.run(
-        [folder / "deploy" / "setup.sh"],
-        env={"PATH": str(bin_folder)},
+        [folder / "deploy" / script],
+        env={"PATH": str(bin_folder), **environment},
         capture_output=True,
         text=True,
         timeout=30,
@@ -59,3 +61,24 @@ def test_installs_a_missing_venv_module_only_where_that_needs_no_password(tmp_pa
     installed = (tmp_path / "apt").exists() and "install" in (tmp_path / "apt").read_text()
     assert installed is (user == "0")
     assert user == "0" or "sudo apt-get install -y --no-install-recommends python3.12-venv" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("there", "environment", "missing", "code"),
+    [
+        ({}, {}, "redis-server", 1),
+        ({"valkey-server": YES}, {}, "chromium", 0),
+        ({"valkey-server": YES}, {"CI": "true"}, "chromium", 1),
+        ({"redis-server": YES, "chromium": YES}, {"CI": "true"}, "", 0),
+    ],
+)
+def test_only_a_missing_browser_is_forgiven_and_not_in_ci(
+    tmp_path: Path, there: dict[str, str], environment: dict[str, str], missing: str, code: int
+) -> None:
+    commands = {"apt-get": YES, "id": USER_ID, **there}
+    result = run_setup(tmp_path, commands, "setup-services.sh", **environment)
+    assert result.returncode == code
+    if missing:
+        assert f"sudo apt-get install -y --no-install-recommends {missing}\n" in result.stderr
+    else:
+        assert result.stderr == ""
