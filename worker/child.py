@@ -74,8 +74,7 @@ class Child:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def close(self) -> int:
-        """Wait for its end, kill what it may have left behind, and return the exit code (minus the signal)."""
-        os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
+        """End it and what it may have left behind, and return the exit code (minus the signal)."""
         self.kill()
         code = self._process.wait()
         for thread in self._threads:
@@ -147,6 +146,5 @@ class Nursery:
 
     def close(self) -> None:
         if self._waiting is not None:
-            self._waiting.kill()
             self._waiting.close()
             self._waiting = None

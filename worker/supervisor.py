@@ -67,7 +67,6 @@ class Supervisor:
                 self._stop_if_wanted()
                 self._reports.flush()
         finally:
-            self._child.kill()
             exit_code = self._child.close()
         while not self._child.events.empty():
             self._listen()
