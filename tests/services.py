@@ -59,36 +59,46 @@ class PostgresDatabases:
                 connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
 
 
+class RedisServer:
+    """A Redis or Valkey server that keeps nothing on disk; it can be stopped and started again."""
+
+    def __init__(self) -> None:
+        self._port, self._password = free_port(), secrets.token_hex(8)
+        self.url = f"redis://:{self._password}@127.0.0.1:{self._port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        program = shutil.which("redis-server") or shutil.which("valkey-server")
+        if program is None:
+            raise FileNotFoundError("no redis-server and no valkey-server: run `make setup-services`")
+        options = ["--bind", "127.0.0.1", "--port", str(self._port), "--requirepass", self._password]
+        options += ["--save", "", "--appendonly", "no"]
+        self._process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+        with redis.Redis.from_url(self.url) as client:
+            for _ in range(200):
+                try:
+                    client.ping()
+                    return
+                except redis.ConnectionError:
+                    assert self._process.poll() is None, "the Redis server ended at once"
+                    time.sleep(0.05)
+        raise TimeoutError("the Redis server does not answer")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
 @contextmanager
-def redis_server() -> Iterator[str]:
-    """URL of a new Redis or Valkey server that keeps nothing on disk."""
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is None:
-        raise FileNotFoundError("no redis-server and no valkey-server: run `make setup-services`")
-    port, password = free_port(), secrets.token_hex(8)
-    options = ["--bind", "127.0.0.1", "--port", str(port), "--requirepass", password]
-    process = subprocess.Popen(
-        [program, *options, "--save", "", "--appendonly", "no"], stdout=subprocess.DEVNULL
-    )
+def redis_server() -> Iterator[RedisServer]:
+    server = RedisServer()
     try:
-        url = f"redis://:{password}@127.0.0.1:{port}/0"
-        _wait_for_redis(url, process)
-        yield url
+        server.start()
+        yield server
     finally:
-        process.kill()
-        process.wait()
-
-
-def _wait_for_redis(url: str, process: subprocess.Popen[bytes]) -> None:
-    with redis.Redis.from_url(url) as client:
-        for _ in range(100):
-            try:
-                client.ping()
-                return
-            except redis.ConnectionError:
-                assert process.poll() is None, "the Redis server ended at once"
-                time.sleep(0.05)
-    raise TimeoutError("the Redis server does not answer")
+        server.stop()
 
 
 def free_port() -> int:

@@ -54,8 +54,8 @@ class Bell:
         with self._ringing:
             try:
                 self._worker.work()
-            except SQLAlchemyError:  # the sweeper rings again
-                log.exception("nothing_claimed")
+            except Exception:  # the sweeper rings again
+                log.exception("work_failed")
             self._rung_at = time.monotonic()
 
     def silent_seconds(self) -> float:

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Sequence
 
 import structlog
-from sqlalchemy.exc import SQLAlchemyError
 
 from core.logging import configure_logging
 from core.settings import Settings
@@ -21,8 +20,8 @@ def poll_until_drained(worker: Worker, settings: Settings) -> None:
     while not worker.drain.wait(settings.poll_seconds):
         try:
             worker.work()
-        except SQLAlchemyError:
-            log.exception("nothing_claimed")
+        except Exception:  # the database is away, the disk is full: neither lasts for ever
+            log.exception("work_failed")
 
 
 def main(command: Sequence[str] = COMMAND) -> None:
