@@ -1,15 +1,13 @@
-"""Forms with files, received straight to disk: hashed on the way, in a thread, in bounded memory.
+"""Forms with files, received straight to where they belong: in a thread, in bounded memory.
 
 FastAPI's own forms hold small files in memory and copy large ones from a temporary file to their place.
 """
 
 import asyncio
 import errno
-import hashlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
@@ -17,6 +15,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from api.problems import ApiError, Code, ProblemItem
+from api.sinks import Sink
 
 BATCH_BYTES = 1 << 20
 """Handed to the writing thread at once; the next batch is collected meanwhile."""
@@ -34,7 +33,8 @@ class ReceivedFile:
     """As the client calls it: shown in messages, never used as a path."""
     path: Path
     bytes: int
-    sha256: str
+    sha256: str | None
+    """None for an archive that was unpacked as it came: `path` is a folder then."""
 
 
 @dataclass(slots=True)
@@ -44,11 +44,16 @@ class Form:
 
 
 async def receive_form(
-    request: Request, folder: Path, *, files: Collection[str], texts: Collection[str], max_bytes: int
+    request: Request,
+    folder: Path,
+    *,
+    files: Mapping[str, Callable[[Path], Sink]],
+    texts: Collection[str],
+    max_bytes: int,
 ) -> Form:
     """Write the files of a multipart/form-data body into `folder`.
 
-    `files` and `texts` are the names of the fields there may be.
+    `files` says which fields hold files, and into what each of them goes; `texts` which hold text.
 
     Raises:
         ApiError: the body is not such a form, too large or too slow, or the disk is full.
@@ -66,7 +71,7 @@ async def receive_form(
             raise ApiError(Code.STORAGE_FULL, "The storage is full: delete what is not needed.") from error
         raise
     finally:
-        writer.close()
+        await run_in_threadpool(writer.close)
 
 
 async def _receive(request: Request, writer: "_FormWriter", max_bytes: int) -> Form:
@@ -104,15 +109,21 @@ def _boundary(request: Request) -> bytes:
 class _FormWriter:
     """Takes the bytes of a form as they come. Used by one thread at a time."""
 
-    def __init__(self, boundary: bytes, folder: Path, files: Collection[str], texts: Collection[str]) -> None:
+    def __init__(
+        self,
+        boundary: bytes,
+        folder: Path,
+        files: Mapping[str, Callable[[Path], Sink]],
+        texts: Collection[str],
+    ) -> None:
         self._form = Form()
         self._folder, self._file_fields, self._text_fields = folder, files, texts
         self._header = self._value = b""
         self._disposition = b""
         self._field = self._name = ""
         self._text: bytearray | None = None
-        self._file: BinaryIO | None = None
-        self._hash = hashlib.sha256()
+        self._sink: Sink | None = None
+        self._size = 0
         self._ended = False
         self._parser = MultipartParser(
             boundary,
@@ -138,8 +149,8 @@ class _FormWriter:
         return self._form
 
     def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
+        if self._sink is not None:
+            self._sink.abort()
 
     def _begin_part(self) -> None:
         self._disposition = self._header = self._value = b""
@@ -162,31 +173,27 @@ class _FormWriter:
             if len(self._form.files) == MAX_FILES:
                 raise ApiError(Code.INVALID_REQUEST, f"A form may have {MAX_FILES} files.")
             self._name = options[b"filename"].decode("utf-8", "replace")
-            self._hash = hashlib.sha256()
-            self._file = (self._folder / f"{len(self._form.files)}.part").open("xb")
+            self._size = 0
+            self._sink = self._file_fields[self._field](self._folder / f"{len(self._form.files)}.part")
         elif self._field in self._text_fields and self._field not in self._form.texts:
             self._text = bytearray()
         else:
             raise _unexpected(self._field[:100], self._file_fields, self._text_fields)
 
     def _part_data(self, data: bytes, start: int, end: int) -> None:
-        if self._file is not None:
-            part = memoryview(data)[start:end]
-            self._file.write(part)
-            self._hash.update(part)
+        if self._sink is not None:
+            self._size += end - start
+            self._sink.write(memoryview(data)[start:end])
         elif self._text is not None:
             self._text += data[start:end]
             if len(self._text) > MAX_TEXT_BYTES:
                 raise ApiError(Code.INVALID_REQUEST, f"The field {self._field!r} is too long.")
 
     def _end_part(self) -> None:
-        if self._file is not None:
-            size = self._file.tell()
-            self._file.close()
-            path = Path(self._file.name)
-            received = ReceivedFile(self._field, self._name, path, size, self._hash.hexdigest())
+        if self._sink is not None:
+            sink, self._sink = self._sink, None
+            received = ReceivedFile(self._field, self._name, sink.path, self._size, sink.finish())
             self._form.files.append(received)
-            self._file = None
         elif self._text is not None:
             try:
                 self._form.texts[self._field] = self._text.decode()

@@ -59,14 +59,23 @@ def unpack(archive: Path, into: Path, *, max_bytes: int, max_files: int = 64, ma
         ArchiveError: it is refused, and the folder is not there.
         FileExistsError: the folder is there already.
     """
+    with _BoundedFile(archive) as file:
+        ledger = _Ledger(max_bytes, max_files, max_ratio, archive.stat().st_size)
+        _unpack_entries(_entries(file, max_ratio), into, ledger)
+
+
+def unpack_tar(stream: BinaryIO, into: Path, *, max_bytes: int, max_files: int = 64) -> None:
+    """The same for an uncompressed tar as it arrives: `stream` is read, and sought forwards, only."""
+    _unpack_entries(_tar_entries(stream), into, _Ledger(max_bytes, max_files, 1, max_bytes))
+
+
+def _unpack_entries(entries: Iterator[_Entry], into: Path, ledger: "_Ledger") -> None:
     into.mkdir(parents=True)
-    ledger = _Ledger(max_bytes, max_files, max_ratio, archive.stat().st_size)
     try:
-        with _BoundedFile(archive) as file:
-            for entry in _entries(file, max_ratio):
-                path = ledger.admit(entry)
-                if not entry.is_directory and not _is_clutter(path):
-                    _write(entry, into / path)
+        for entry in entries:
+            path = ledger.admit(entry)
+            if not entry.is_directory and not _is_clutter(path):
+                _write(entry, into / path)
         if not any(into.iterdir()):
             raise ArchiveError("archive_empty", "the archive holds no files")
         _drop_top_folder(into)

@@ -12,6 +12,7 @@ from api.multipart import receive_form
 from api.names import DATASET_ID_PATTERN
 from api.pages import after_cursor, page_of
 from api.problems import Code, problems
+from api.sinks import FileSink
 from api.uploads import BINARY, NAME, form_body, staging, upload_problems
 from compression.data.summary import SplitName
 from db.repositories import datasets
@@ -46,7 +47,7 @@ async def create_dataset(
         form = await receive_form(
             request,
             folder,
-            files=(*service.SPLITS, "file"),
+            files=dict.fromkeys((*service.SPLITS, "file"), FileSink),
             texts=("split", "seed", "name"),
             max_bytes=context.settings.max_upload_bytes,
         )

@@ -1,16 +1,20 @@
 """Models: upload, list, look at, download, delete."""
 
+from functools import partial
+
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.dependencies import Cursor, FileName, IdempotencyKey, KeyId, Limit, ModelId, Shared
 from api.idempotency import Repeatable
 from api.models import service
+from api.models.arriving import ArchiveSink
 from api.models.schemas import Model, ModelPage
 from api.multipart import receive_form
 from api.names import MODEL_ID_PATTERN
 from api.pages import after_cursor, page_of
 from api.problems import Code, problems
+from api.sinks import FileSink
 from api.streaming import DOWNLOAD, send_stored
 from api.uploads import NAME, form_body, staging, upload_problems
 from db.repositories import models
@@ -42,13 +46,15 @@ async def create_model(
 ) -> Response:
     """Send a fine-tuned checkpoint in Hugging Face form. It is inspected; what is wrong is told, all of it."""
     async with staging(context) as folder:
-        form = await receive_form(
-            request,
-            folder,
-            files=("file", "files"),
-            texts=("name",),
-            max_bytes=context.settings.max_upload_bytes,
-        )
+        max_bytes = context.settings.max_upload_bytes
+        with service.archive_refused():
+            form = await receive_form(
+                request,
+                folder,
+                files={"file": partial(ArchiveSink, max_bytes=max_bytes), "files": FileSink},
+                texts=("name",),
+                max_bytes=max_bytes,
+            )
         repeatable = Repeatable(key_id, "create_model", idempotency_key)
         return await context.run_heavy(service.create_model, context, form, folder, repeatable)
 

@@ -1,5 +1,8 @@
 """Models: from what is uploaded to a checkpoint that is known to be sound."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from fastapi import Response
@@ -14,7 +17,7 @@ from api.problems import Code, ProblemItem
 from api.uploads import chosen_name, invalid_field, keep, place_file
 from compression.checkpoints.inspection import checkpoint_files, inspect_checkpoint
 from core.archive import ArchiveError, unpack
-from core.digests import describe_file, digest_of
+from core.digests import StoredFile, describe_file, digest_of
 from core.ids import new_id
 from db.errors import NotFound
 from db.models import Model as ModelRow
@@ -28,9 +31,11 @@ def create_model(context: Context, form: Form, folder: Path, repeatable: Repeata
     checkpoint = folder / "checkpoint"
     _arrange(form, checkpoint, context.settings.max_upload_bytes)
     name = chosen_name(form, "model")
-    with refused_as(Code.INVALID_MODEL):
-        facts = inspect_checkpoint(checkpoint)
-    files = [describe_file(checkpoint / name) for name in checkpoint_files(checkpoint)]
+    with ThreadPoolExecutor(1) as beside:
+        describing = beside.submit(_describe, checkpoint, form)
+        with refused_as(Code.INVALID_MODEL):
+            facts = inspect_checkpoint(checkpoint)
+        files = describing.result()
     model = NewModel(
         id=new_id("mdl"),
         name=name,
@@ -73,12 +78,23 @@ def delete_model(context: Context, id: str) -> None:
     context.storage.delete(f"models/{id}")
 
 
+def _describe(checkpoint: Path, form: Form) -> list[StoredFile]:
+    """What will be kept. Files that came as such were hashed as they came."""
+    known = {
+        file.name: StoredFile(name=file.name, size=file.bytes, sha256=file.sha256)
+        for file in form.files
+        if file.field == "files" and file.sha256 is not None
+    }
+    names = checkpoint_files(checkpoint)
+    return [known[name] if name in known else describe_file(checkpoint / name) for name in names]
+
+
 def _arrange(form: Form, checkpoint: Path, max_bytes: int) -> None:
     """Make the folder of the checkpoint of what was sent: one archive or the files."""
     archives = [file for file in form.files if file.field == "file"]
     files = [file for file in form.files if file.field == "files"]
     if len(archives) == 1 and not files:
-        _unpack(archives[0], checkpoint, max_bytes)
+        _place_archive(archives[0], checkpoint, max_bytes)
     elif files and not archives:
         for file in files:
             place_file(file, checkpoint)
@@ -87,11 +103,20 @@ def _arrange(form: Form, checkpoint: Path, max_bytes: int) -> None:
         raise invalid_field("file", "one_archive_or_files", message)
 
 
-def _unpack(archive: ReceivedFile, checkpoint: Path, max_bytes: int) -> None:
+def _place_archive(archive: ReceivedFile, checkpoint: Path, max_bytes: int) -> None:
+    if archive.path.is_dir():
+        archive.path.rename(checkpoint)  # it was unpacked as it came
+    else:
+        with archive_refused():
+            unpack(archive.path, checkpoint, max_bytes=max_bytes)
+        archive.path.unlink()
+
+
+@contextmanager
+def archive_refused() -> Iterator[None]:
+    """Answer an archive at fault with a problem that names its entry."""
     try:
-        unpack(archive.path, checkpoint, max_bytes=max_bytes)
+        yield
     except ArchiveError as error:
-        place = f"{archive.name}/{error.entry}" if error.entry else archive.name
-        item = ProblemItem(pointer=place, code=error.code, message=error.message)
+        item = ProblemItem(pointer=error.entry or "/file", code=error.code, message=error.message)
         raise refusal(Code.INVALID_MODEL, [item]) from error
-    archive.path.unlink()

@@ -16,6 +16,7 @@ from starlette.types import Message
 from api import multipart
 from api.multipart import Form, receive_form
 from api.problems import ApiError, Code
+from api.sinks import FileSink
 
 BOUNDARY = b"----boundary"
 
@@ -42,7 +43,9 @@ def receive(
 
     headers = [(b"content-type", b"multipart/form-data; boundary=" + BOUNDARY)]
     request = Request({"type": "http", "method": "POST", "headers": headers}, next_message)
-    form = receive_form(request, folder, files=("file", "files"), texts=("name",), max_bytes=max_bytes)
+    form = receive_form(
+        request, folder, files={"file": FileSink, "files": FileSink}, texts=("name",), max_bytes=max_bytes
+    )
     return asyncio.run(form)
 
 

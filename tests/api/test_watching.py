@@ -1,4 +1,5 @@
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,16 @@ def test_a_stream_is_taken_up_where_it_was_cut(
     fail(context.database, job)
     told = list(messages(client.get(f"{url}/events", **how).text))
     assert [message["event"] for message in told] == ["failed"]
+
+
+def test_a_silent_stream_shows_that_it_is_alive(
+    client: TestClient, context: Context, job: Job, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "HEARTBEAT_SECONDS", 0.0)
+    threading.Timer(1.2, fail, [context.database, job]).start()
+    text = client.get(f"{url}/events", headers=STREAM).text
+    assert 1 <= text.count(": alive\n\n") <= 5
+    assert [message["event"] for message in messages(text)][-2:] == ["metric", "failed"]
 
 
 def test_the_number_of_streams_is_bounded(
