@@ -8,7 +8,11 @@ from pathlib import Path
 
 from plankwright.demo.grammar import LABELS, Row
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when transformers is imported
+# Read when transformers and torch are imported.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # threads that spin while they wait slow down a busy machine
 
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerBase
