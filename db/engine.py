@@ -6,7 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 
+DATABASE_AWAY = (OperationalError, InterfaceError, InternalError)
+"""What a transaction raises that may well succeed when it is tried again (InternalError: it idled for too long)."""
+
+_POSTGRES = {
+    "connect_timeout": 5,
+    # A server that is gone is noticed in half a minute, so that a worker sees that its lease has run out.
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    # A client that is frozen in a transaction must not keep its job from being taken away.
+    "options": "-c idle_in_transaction_session_timeout=15s",
+}
 _QUEUES_TO_WAKE = "queues to wake"
 
 
@@ -50,7 +64,7 @@ def wake(connection: Connection, queue: str) -> None:
 def create_database_engine(url: str, **options: Any) -> Engine:
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, connect_args={"connect_timeout": 5}, **options)
+        return create_engine(parsed, connect_args=_POSTGRES, **options)
     if parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     # Without the driver's own transactions: it would begin them late, as readers, and fail when they come to write.

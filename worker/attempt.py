@@ -8,14 +8,13 @@ from typing import TypeVar
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from compression.events import Phase, ResultEvent
 from core.ids import new_id
 from core.settings import Settings
 from core.storage import Storage, log_key
 from db import lifecycle, reporting
-from db.engine import Database
+from db.engine import DATABASE_AWAY, Database
 from db.errors import Fenced, IllegalTransition
 from db.lifecycle import Order
 from db.models import Job, JobState
@@ -33,7 +32,6 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-DATABASE_AWAY = (OperationalError, InterfaceError)
 RETRY_SECONDS = 1.0
 
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from compression.events import CheckpointEvent, Event, MetricEvent, PhaseEvent, ProgressEvent, WarningEvent
 from core.storage import Storage
 from db import reporting
-from db.engine import Database
+from db.engine import DATABASE_AWAY, Database
 from db.models import Job
 from db.repositories.checkpoints import NewCheckpoint
 
@@ -76,7 +75,7 @@ class Reports:
         try:
             with self._database.transaction() as connection:
                 useless = [key for report in self._pending for key in report(connection) or []]
-        except (OperationalError, InterfaceError) as error:
+        except DATABASE_AWAY as error:
             log.warning("reports_wait", reports=len(self._pending), error=str(error.orig))
             return False
         self._pending.clear()

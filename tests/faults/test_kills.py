@@ -1,7 +1,9 @@
 """Workers and their processes killed, stopped and drained, with both dispatchers."""
 
 import signal
+import sqlite3
 import time
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from core.digests import describe_file
 from db import lifecycle
 from db.models import JobState
 from db.repositories import artifacts, checkpoints
-from tests.faults.fleet import Fleet, gone
+from tests.faults.fleet import Fleet, WorkerProcess, gone
 from tests.worker.service import Service, plan_for, wait_until
 
 EPOCHS = 30
@@ -91,12 +93,28 @@ def test_a_job_whose_process_worker_and_both_are_killed_ends_with_the_same_weigh
     assert describe_file(weights)["sha256"] == undisturbed_weights
 
 
+def freeze(worker: WorkerProcess, service: Service) -> None:
+    """Stop a worker, but not within a transaction on SQLite, whose one lock nobody could take from it."""
+    while True:
+        worker.send(signal.SIGSTOP)
+        if service.settings.database_url.startswith("postgres"):
+            return
+        with (
+            closing(sqlite3.connect(service.settings.database_url.removeprefix("sqlite:///"), 0)) as database,
+            suppress(sqlite3.OperationalError),
+        ):
+            database.execute("BEGIN IMMEDIATE")
+            return
+        worker.send(signal.SIGCONT)
+        time.sleep(0.05)
+
+
 def test_a_stopped_worker_that_wakes_up_late_changes_nothing(fleet: Fleet) -> None:
     service = fleet.service
     zombie = fleet.start_worker()
     job = service.add_job(steps=150, seconds_per_step=0.03, checkpoint_every=10)
     service.wait_for_event(job.id, "checkpoint")
-    zombie.send(signal.SIGSTOP)
+    freeze(zombie, service)
     fleet.start_worker()
     service.wait_for_event(job.id, "claimed", count=2)
     zombie.send(signal.SIGCONT)
