@@ -19,6 +19,8 @@ setup-services: ## install Redis and Chromium for the tests where that needs no 
 demo: setup ## the whole way on this machine: server, model, compression, report
 	@$(BIN)/python -m plankwright.demo
 
+# One compute thread for each test: more would wait for the cores that the other test worker uses.
+test: export OMP_NUM_THREADS = 1
 test: setup setup-services ## the whole test suite, on PostgreSQL and Redis too
 	$(BIN)/python -m pytest -m "not serial" -n $(TEST_WORKERS)
 	$(BIN)/python -m pytest -m serial
