@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from plankwright.cli import local, remote
 from plankwright.cli.live import JobView
 from plankwright.cli.outcome import Exit, outcome, report_error
@@ -45,8 +47,14 @@ class Order:
         return recipe
 
 
+def _check_out(out: Path) -> None:
+    if out.exists() and any(out.iterdir()):
+        raise typer.BadParameter(f"{out} is not empty: name another folder", param_hint="--out")
+
+
 def compress_here(order: Order) -> Exit:
     """In a process of the engine."""
+    _check_out(order.out)
     recipe = order.full_recipe(local.method_schema(order.method))
     try:
         with JobView(shown=not order.as_json) as view:
@@ -61,6 +69,7 @@ def compress_here(order: Order) -> Exit:
 
 def compress_on_server(order: Order, service: "Plankwright") -> Exit:
     """As a job. It goes on where this command is interrupted."""
+    _check_out(order.out)
     recipe = order.full_recipe(service.methods.get(order.method).json_schema)
     shown = not order.as_json
     job = remote.submit(service, order.model, order.splits, recipe, shown)

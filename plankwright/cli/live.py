@@ -25,7 +25,7 @@ class JobView:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[now]}"),
+            TextColumn("{task.fields[now]}", markup=False),
         )
         self._bars = Progress(*columns, console=progress, disable=not self._live)
         self._task = self._bars.add_task("waiting", total=None, now="")

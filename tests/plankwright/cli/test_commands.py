@@ -82,3 +82,12 @@ def test_lists_are_tables_or_json(server: Server, monkeypatch: pytest.MonkeyPatc
     assert "constant | linear" in detail
     for command in (["models"], ["datasets"], ["jobs", "list"]):
         assert json.loads(run(*command, "--json").stdout) == []
+
+
+def test_a_folder_with_something_in_it_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    arguments = [str(tmp_path), "--train", str(tmp_path / "notes.txt"), "--local", "--out", str(tmp_path)]
+    done = run("compress", *arguments)
+    assert done.returncode == 2
+    assert "not empty" in done.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
