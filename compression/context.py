@@ -11,9 +11,11 @@ import torch
 from compression.checkpoints.loading import Source
 from compression.data.encoding import Encoded
 from compression.errors import Stopped
-from compression.events import EventWriter, WarningEvent
+from compression.events import AliveEvent, EventWriter, WarningEvent
 from compression.tasks.resolution import MetricName, Task
 from compression.training.checkpoint import Checkpoint, write_checkpoint
+
+ALIVE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Context:
     warnings: list[str] = field(default_factory=list)
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     saved_at: float = field(default_factory=time.monotonic)
+    alive_at: float = field(default_factory=time.monotonic)
 
     def warn(self, code: str, message: str) -> None:
         """Tell once, live and in the report."""
@@ -68,6 +71,9 @@ class Context:
         """For work that is repeated after an interruption: the last checkpoint stands for it."""
         if self.stop_requested():
             raise Stopped
+        if time.monotonic() - self.alive_at >= ALIVE_SECONDS:
+            self.emit(AliveEvent())
+            self.alive_at = time.monotonic()
 
     def checkpoint_due(self) -> bool:
         return time.monotonic() - self.saved_at >= self.checkpoint_seconds

@@ -34,6 +34,12 @@ class ReadyEvent(_Event):
     type: Literal["ready"] = "ready"
 
 
+class AliveEvent(_Event):
+    """Nothing to tell but that the work goes on: long evaluations have no other event."""
+
+    type: Literal["alive"] = "alive"
+
+
 class PhaseEvent(_Event):
     type: Literal["phase"] = "phase"
     phase: Phase
@@ -72,6 +78,7 @@ class CheckpointEvent(_Event):
     type: Literal["checkpoint"] = "checkpoint"
     name: str
     file: str
+    """Name of the file in the folder `checkpoints`."""
     sha256: str
     bytes: int
 
@@ -109,6 +116,7 @@ class FailedEvent(_Event):
 
 Event = Annotated[
     ReadyEvent
+    | AliveEvent
     | PhaseEvent
     | ProgressEvent
     | MetricEvent

@@ -95,7 +95,7 @@ def resolve(recipe: Recipe, model: ModelFacts, dataset: DatasetSummary) -> Plan:
 
 
 class Runtime(Settings):
-    """Where and how one attempt runs; nothing here may change what it computes."""
+    """Where and how one attempt runs. What it computes stays the same, but for the rounding of other thread counts."""
 
     threads: Annotated[int, Field(ge=1)] | None = None
     """CPU threads of the process; all its cores by default."""

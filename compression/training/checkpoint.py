@@ -64,6 +64,6 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path, emit: EventWriter) ->
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
         raise ComputeError("storage_error", f"a checkpoint could not be written: {error}") from error
-    emit(CheckpointEvent(name=name, file=str(path), sha256=digest, bytes=path.stat().st_size))
+    emit(CheckpointEvent(name=name, file=path.name, sha256=digest, bytes=path.stat().st_size))
     for old in sorted(folder.glob("*.safetensors"))[:-KEEP]:
         old.unlink()

@@ -181,7 +181,7 @@ class _Run:
     def _stop_between_batches(self) -> None:
         if self.context.stop_requested():
             self.save()
-            self.context.stop_if_requested()
+        self.context.stop_if_requested()
 
     def finish(self) -> None:
         """Leave the best weights seen, or the last ones where nothing was validated."""

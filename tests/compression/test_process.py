@@ -89,7 +89,7 @@ def test_terminating_it_leaves_a_checkpoint_and_exits_with_75(tmp_path: Path) ->
         events = [parse_event(line) for line in process.stdout]
         assert process.wait(10) == 75
     checkpoint = next(event for event in reversed(events) if isinstance(event, CheckpointEvent))
-    assert Path(checkpoint.file).stat().st_size == checkpoint.bytes
+    assert (tmp_path / "out" / "checkpoints" / checkpoint.file).stat().st_size == checkpoint.bytes
 
 
 def test_it_ends_when_its_parent_does(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_stops_within_one_step_and_leaves_a_checkpoint(tmp_path: Path, method: s
         run(spec, tmp_path / "out", EventWriter(events), stop_after(8))
     last = parse_event(events.getvalue().splitlines()[-1])
     assert last.type == "checkpoint"
-    assert Path(last.file).stat().st_size == last.bytes
+    assert (tmp_path / "out" / "checkpoints" / last.file).stat().st_size == last.bytes
 
 
 @EVERY_METHOD
