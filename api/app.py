@@ -10,7 +10,7 @@ from api import errors
 from api.context import make_context
 from api.middleware import RequestEnvelope
 from api.openapi import describe
-from api.router import include_routers
+from api.router import all_routes
 from core.hints import hint_sender
 from core.logging import configure_logging
 from core.settings import Settings
@@ -36,13 +36,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     app = FastAPI(
         lifespan=lifespan,
-        generate_unique_id_function=lambda route: route.name,
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.context = context
     app.add_middleware(RequestEnvelope, metrics=context.metrics)
     errors.install(app)
-    include_routers(app)
+    app.router.routes.extend(all_routes())
     describe(app)
     return app
 

@@ -39,6 +39,7 @@ class Batched(Generic[K, V]):
     async def _load_all(self) -> None:
         try:
             while self._waiting:
+                await asyncio.sleep(0)  # for those who ask at the same moment
                 waiting, self._waiting = self._waiting, {}
                 await self._answer(waiting)
         finally:

@@ -2,12 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Header, Path, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from api.context import Context
 from api.names import DATASET_ID_PATTERN, EXAMPLE_HEX, FILE_NAME_PATTERN, JOB_ID_PATTERN, MODEL_ID_PATTERN
-from api.problems import ApiError, Code
+from api.problems import ApiError, Code, problems
 
 
 def context_of(request: Request) -> Context:
@@ -41,9 +42,25 @@ class _KeyScheme(HTTPBearer):
         return owner
 
 
-require_key = _KeyScheme()
-"""Every router of the contract depends on this."""
-KeyId = Annotated[str, Depends(require_key)]
+_require_key = _KeyScheme()
+KeyId = Annotated[str, Depends(_require_key)]
+
+
+def contract_router(prefix: str, tag: str, route_class: type[APIRoute] = APIRoute) -> APIRouter:
+    """A router whose routes all need a key. The names of its functions are the names in the OpenAPI document."""
+    return APIRouter(
+        prefix=prefix,
+        tags=[tag],
+        dependencies=[Depends(_require_key)],
+        responses=problems(Code.UNAUTHENTICATED, Code.INVALID_REQUEST, Code.INTERNAL, Code.UNAVAILABLE),
+        generate_unique_id_function=operation_id,
+        route_class=route_class,
+    )
+
+
+def operation_id(route: APIRoute) -> str:
+    return route.name
+
 
 ModelId = Annotated[str, Path(pattern=MODEL_ID_PATTERN, examples=[f"mdl_{EXAMPLE_HEX}"])]
 DatasetId = Annotated[str, Path(pattern=DATASET_ID_PATTERN, examples=[f"ds_{EXAMPLE_HEX}"])]

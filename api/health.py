@@ -8,11 +8,11 @@ from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.context import Context
-from api.dependencies import Shared
+from api.dependencies import Shared, operation_id
 from db.models import JobState
 from db.repositories import jobs
 
-router = APIRouter(tags=["health"])
+router = APIRouter(tags=["health"], generate_unique_id_function=operation_id)
 log = structlog.get_logger("api")
 
 

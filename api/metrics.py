@@ -26,6 +26,7 @@ class Metrics:
             buckets=BUCKETS,
             registry=self.registry,
         )
+        self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._jobs = Gauge("plankwright_jobs", "Jobs by state", ["state"], registry=self.registry)
         self._unleased = Gauge(
             "plankwright_running_jobs_without_lease",
@@ -38,8 +39,15 @@ class Metrics:
 
     def observe(self, operation: str, status: int, seconds: float) -> None:
         """Count one answer."""
-        self._requests.labels(operation, status).inc()
-        self._latency.labels(operation).observe(seconds)
+        known = self._known.get((operation, status))
+        if known is None:
+            known = self._known[operation, status] = (
+                self._requests.labels(operation, status),
+                self._latency.labels(operation),
+            )
+        requests, latency = known
+        requests.inc()
+        latency.observe(seconds)
 
     @contextmanager
     def open_stream(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ from api.problems import ApiError, Code, problem_response
 GIVEN_ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 NOSNIFF = (b"x-content-type-options", b"nosniff")
 QUIET = frozenset({"GET", "HEAD"})
-"""Methods whose success is logged at level debug only: pollers would drown everything else."""
+"""Methods whose success is counted but not logged: pollers would drown everything else."""
 
 log = structlog.get_logger("api")
 
@@ -65,8 +65,8 @@ class RequestEnvelope:
         method = scope["method"]
         endpoint = scope.get("endpoint")
         self.metrics.observe(endpoint.__name__ if endpoint else "unmatched", status, seconds)
-        say = log.debug if status < 400 and method in QUIET else log.info
-        say("request", method=method, path=scope["path"], status=status, seconds=round(seconds, 4))
+        if status >= 400 or method not in QUIET:
+            log.info("request", method=method, path=scope["path"], status=status, seconds=round(seconds, 4))
 
 
 def _request_id(scope: Scope) -> str:

@@ -1,19 +1,19 @@
 """What a job leaves behind: its report, its files, its log."""
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.artifacts import service
 from api.artifacts.schemas import ArtifactList
 from api.context import Context
-from api.dependencies import FileName, JobId, Shared
+from api.dependencies import FileName, JobId, Shared, contract_router
 from api.jobs.service import existing_job
 from api.problems import Code, problems
 from api.streaming import DOWNLOAD, send_file, send_stored
 from compression.report.schema import Report
 from core.storage import log_key
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["artifacts"])
+router = contract_router("/v1/jobs/{job_id}", "artifacts")
 
 PLAIN_TEXT = "text/plain; charset=utf-8"
 

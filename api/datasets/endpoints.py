@@ -2,11 +2,11 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from api.datasets import service
 from api.datasets.schemas import Dataset, DatasetPage, Preview
-from api.dependencies import Cursor, DatasetId, IdempotencyKey, KeyId, Limit, Shared
+from api.dependencies import Cursor, DatasetId, IdempotencyKey, KeyId, Limit, Shared, contract_router
 from api.idempotency import Repeatable
 from api.multipart import receive_form
 from api.names import DATASET_ID_PATTERN
@@ -17,7 +17,7 @@ from api.uploads import BINARY, NAME, form_body, staging, upload_problems
 from compression.data.summary import SplitName
 from db.repositories import datasets
 
-router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+router = contract_router("/v1/datasets", "datasets")
 
 
 @router.post(

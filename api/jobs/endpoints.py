@@ -5,12 +5,12 @@ import time
 from collections.abc import Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
 from api.batching import next_tick
 from api.conditional import is_unchanged
 from api.context import Context
-from api.dependencies import Cursor, IdempotencyKey, JobId, KeyId, Limit, Shared, context_of
+from api.dependencies import Cursor, IdempotencyKey, JobId, KeyId, Limit, Shared, context_of, contract_router
 from api.idempotency import Repeatable
 from api.jobs import service
 from api.jobs.reader import Rendered
@@ -23,7 +23,7 @@ from db import lifecycle
 from db.models import JobState
 from db.repositories import jobs
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"], route_class=JsonRoute)
+router = contract_router("/v1/jobs", "jobs", route_class=JsonRoute)
 
 MAX_WAIT_SECONDS = 60
 WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*(\d{1,6})\s*(?:$|[,;])", re.IGNORECASE)

@@ -4,19 +4,19 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from api.batching import next_tick
 from api.context import Context
-from api.dependencies import JobId, Shared
+from api.dependencies import JobId, Shared, contract_router
 from api.jobs.schemas import Event, EventList, Series, SeriesList
 from api.jobs.service import existing_job
 from api.problems import ApiError, Code, problems
 from db.repositories import events, metrics
 
-router = APIRouter(prefix="/v1/jobs/{job_id}", tags=["jobs"])
+router = contract_router("/v1/jobs/{job_id}", "jobs")
 
 MAX_STREAMS = 1000
 HEARTBEAT_SECONDS = 15.0

@@ -1,12 +1,11 @@
 """What one can do to a model."""
 
-from fastapi import APIRouter
-
+from api.dependencies import contract_router
 from api.methods import service
 from api.methods.schemas import Method, MethodList
 from api.problems import Code, problems
 
-router = APIRouter(prefix="/v1/methods", tags=["methods"])
+router = contract_router("/v1/methods", "methods")
 
 
 @router.get("")

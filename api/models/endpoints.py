@@ -2,10 +2,10 @@
 
 from functools import partial
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from api.dependencies import Cursor, FileName, IdempotencyKey, KeyId, Limit, ModelId, Shared
+from api.dependencies import Cursor, FileName, IdempotencyKey, KeyId, Limit, ModelId, Shared, contract_router
 from api.idempotency import Repeatable
 from api.models import service
 from api.models.arriving import ArchiveSink
@@ -19,7 +19,7 @@ from api.streaming import DOWNLOAD, send_stored
 from api.uploads import NAME, form_body, staging, upload_problems
 from db.repositories import models
 
-router = APIRouter(prefix="/v1/models", tags=["models"])
+router = contract_router("/v1/models", "models")
 
 
 @router.post(
