@@ -22,6 +22,9 @@ from tests.services import PostgresDatabases
 
 DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "openapi.json").read_text("utf-8"))
 OPERATIONS = [(path, method) for path, methods in DOCUMENT["paths"].items() for method in methods]
+for _path, _method in OPERATIONS:
+    # The session sends the key: a request that is wrong in nothing but its key would be right.
+    DOCUMENT["paths"][_path][_method].pop("security", None)
 OMITTED = [
     positive_data_acceptance,  # a request may fit the document and still name a model that is not there
     ignored_auth,  # tests/api/test_keys.py asks every route without a key
@@ -68,8 +71,8 @@ def test_answers_are_those_of_the_document(
 ) -> None:
     schema = schemathesis.openapi.from_dict(DOCUMENT)
     described = DOCUMENT["paths"][path][method]
-    if mode is GenerationMode.NEGATIVE and not described.keys() & {"parameters", "requestBody"}:
-        return  # there is nothing to get wrong
+    if mode is GenerationMode.NEGATIVE and not _can_be_wrong(described):
+        return
 
     @settings(
         max_examples=10,
@@ -87,3 +90,9 @@ def test_answers_are_those_of_the_document(
         case.call_and_validate(str(target.server.client.base_url), target.session, excluded_checks=OMITTED)
 
     send()
+
+
+def _can_be_wrong(described: dict[str, Any]) -> bool:
+    """Not a request whose only parameter is a text of any kind."""
+    schemas = [parameter["schema"] for parameter in described.get("parameters", [])]
+    return "requestBody" in described or any(schema.keys() - {"title", "type"} for schema in schemas)
