@@ -1,5 +1,6 @@
 """Turns whatever an endpoint raises into a problem."""
 
+import errno
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -7,12 +8,11 @@ from typing import Any
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import iter_route_contexts
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.routing import compile_path
+from starlette.routing import Route
 
 from api.problems import ApiError, Code, ProblemItem, problem_response
 from compression.errors import InputError
@@ -32,6 +32,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_exception)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(ClientDisconnect, _client_disconnect)
+    app.add_exception_handler(OSError, _os_error)
     app.add_exception_handler(NotFound, _not_found)
     app.add_exception_handler(InUse, _in_use)
     app.add_exception_handler(IllegalTransition, _illegal_state)
@@ -82,9 +83,8 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 def _allowed_methods(request: Request) -> str:
     """Of the path; the framework knows only those of the first route with it."""
     path = request.scope["path"]
-    routes = iter_route_contexts(request.app.routes)
-    matching = [route for route in routes if route.path and compile_path(route.path)[0].match(path)]
-    return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
+    routes = [r for r in request.app.routes if isinstance(r, Route) and r.path_regex.match(path)]
+    return ", ".join(sorted({method for route in routes for method in route.methods or ()}))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
@@ -125,6 +125,14 @@ def _sentence(error: Exception) -> str:
 
 async def _client_disconnect(request: Request, error: Exception) -> Response:
     return Response(status_code=499)  # nobody reads it; the log does
+
+
+async def _os_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        raise error
+    problem = ApiError(Code.STORAGE_FULL, "The storage is full: delete what is not needed.")
+    return problem_response(problem, request.state.request_id)
 
 
 async def _database_unavailable(request: Request, error: Exception) -> Response:

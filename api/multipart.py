@@ -4,7 +4,6 @@ FastAPI's own forms hold small files in memory and copy large ones from a tempor
 """
 
 import asyncio
-import errno
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,7 +55,7 @@ async def receive_form(
     `files` says which fields hold files, and into what each of them goes; `texts` which hold text.
 
     Raises:
-        ApiError: the body is not such a form, too large or too slow, or the disk is full.
+        ApiError: the body is not such a form, too large or too slow.
         starlette.requests.ClientDisconnect: the client went away.
     """
     writer = _FormWriter(_boundary(request), folder, files, texts)
@@ -66,10 +65,6 @@ async def receive_form(
         raise ApiError(Code.TIMEOUT, "The request body came too slowly.") from error
     except FormParserError as error:
         raise ApiError(Code.MALFORMED_REQUEST, f"The body is not a multipart form: {error}.") from error
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ApiError(Code.STORAGE_FULL, "The storage is full: delete what is not needed.") from error
-        raise
     finally:
         await run_in_threadpool(writer.close)
 

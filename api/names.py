@@ -12,10 +12,11 @@ EXAMPLE_HEX = "01938f0e7c5b7d2f9a3c4b5d6e7f8091"
 
 FILE_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
+MAX_NAME = 200
 Name = Annotated[
     str,
     StringConstraints(
-        strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"
+        strip_whitespace=True, min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f-\x9f]*$"
     ),
 ]
 """One line of text; it is shown, never used as a path."""

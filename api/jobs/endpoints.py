@@ -30,8 +30,6 @@ WAIT = re.compile(r"(?:^|[,;])\s*wait\s*=\s*(\d{1,6})\s*(?:$|[,;])", re.IGNORECA
 FROM_CHECKPOINT = RetryRequest()
 BAD_BODY = problems(Code.MALFORMED_REQUEST, Code.TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE)
 STEERED = problems(Code.NOT_FOUND, Code.ILLEGAL_STATE)
-
-
 CONDITIONS = [
     {
         "name": "Prefer",

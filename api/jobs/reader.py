@@ -10,7 +10,7 @@ from db.models import Event as EventRow
 from db.models import Job as JobRow
 from db.repositories import events, jobs
 
-MAX_RENDERED = 10_000
+MAX_RENDERED = 2_000
 EVENTS_AT_ONCE = 500
 
 

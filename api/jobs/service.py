@@ -1,5 +1,8 @@
 """Jobs: what a request for one must fulfil, and what can be done to one."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 from fastapi import Response
 from sqlalchemy import Connection
 
@@ -9,6 +12,7 @@ from api.idempotency import Repeatable, created, once
 from api.jobs.estimate import estimate
 from api.jobs.reader import Rendered
 from api.jobs.schemas import DryRun, Job, JobRequest
+from api.names import MAX_NAME
 from api.problems import ApiError, Code, ProblemItem
 from compression.checkpoints.facts import ModelFacts
 from compression.data.summary import DatasetSummary
@@ -19,29 +23,35 @@ from db.models import Dataset, Model
 from db.repositories import datasets, models
 
 
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What a request is about, and the plan that comes of it."""
+
+    model: ModelFacts
+    dataset: DatasetSummary
+    plan: Plan
+    name: str
+
+
 def dry_run(database: Database, request: JobRequest) -> DryRun:
     """Check a job and say what it would do, without creating it."""
     with database.reading() as connection:
-        model, dataset = _inputs(connection, request)
-    facts, summary = ModelFacts.model_validate(model.facts), DatasetSummary.model_validate(dataset.summary)
-    plan = _plan(request, facts, summary)
-    return DryRun(plan=plan, estimate=estimate(plan, facts, summary, request.queue))
+        checked = _check(connection, request)
+    expected = estimate(checked.plan, checked.model, checked.dataset, request.queue)
+    return DryRun(plan=checked.plan, estimate=expected)
 
 
 def create_job(database: Database, request: JobRequest, repeatable: Repeatable) -> Response:
     """Check a job and create it, queued or held."""
 
     def create() -> Response:
-        model, dataset = _inputs(connection, request)
-        plan = _plan(
-            request, ModelFacts.model_validate(model.facts), DatasetSummary.model_validate(dataset.summary)
-        )
+        checked = _check(connection, request)
         job = lifecycle.create_job(
             connection,
-            name=request.name or _default_name(model, plan),
+            name=checked.name,
             model_id=request.model,
             dataset_id=request.dataset,
-            plan=plan.model_dump(mode="json"),
+            plan=checked.plan.model_dump(mode="json"),
             queue=request.queue,
             auto_start=request.auto_start,
         )
@@ -63,26 +73,18 @@ async def existing_job(context: Context, job_id: str) -> Rendered:
     return job
 
 
-def _inputs(connection: Connection, request: JobRequest) -> tuple[Model, Dataset]:
+def _check(connection: Connection, request: JobRequest) -> _Checked:
     model, dataset = models.find(connection, request.model), datasets.find(connection, request.dataset)
-    if model and dataset:
-        return model, dataset
-    unknown = {"model": request.model} if model is None else {}
-    unknown |= {"dataset": request.dataset} if dataset is None else {}
-    raise refusal(
-        Code.INVALID_REQUEST,
-        [
-            ProblemItem(pointer=f"/{kind}", code=f"unknown_{kind}", message=f"there is no {kind} {id}")
-            for kind, id in unknown.items()
-        ],
-    )
-
-
-def _plan(request: JobRequest, facts: ModelFacts, summary: DatasetSummary) -> Plan:
+    if model is None or dataset is None:
+        raise refusal(Code.INVALID_REQUEST, list(_unknown(request, model, dataset)))
+    facts, summary = ModelFacts.model_validate(model.facts), DatasetSummary.model_validate(dataset.summary)
     with refused_as(Code.INVALID_REQUEST):
-        return resolve(request.recipe(), facts, summary)
-
-
-def _default_name(model: Model, plan: Plan) -> str:
+        plan = resolve(request.recipe(), facts, summary)
     methods = " + ".join(step.method for step in plan.steps)
-    return f"{model.name}: {methods}"[:200]
+    return _Checked(facts, summary, plan, request.name or f"{model.name}: {methods}"[:MAX_NAME])
+
+
+def _unknown(request: JobRequest, model: Model | None, dataset: Dataset | None) -> Iterator[ProblemItem]:
+    for kind, id, row in (("model", request.model, model), ("dataset", request.dataset, dataset)):
+        if row is None:
+            yield ProblemItem(pointer=f"/{kind}", code=f"unknown_{kind}", message=f"there is no {kind} {id}")

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import Header, Query, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
+from pydantic import StringConstraints
 
 from api.batching import next_tick
 from api.context import Context
@@ -21,6 +22,7 @@ router = contract_router("/v1/jobs/{job_id}", "jobs")
 MAX_STREAMS = 1000
 HEARTBEAT_SECONDS = 15.0
 """Proxies cut connections that are silent for long."""
+CurveName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
 
 
 @router.get(
@@ -86,7 +88,7 @@ async def _stream(context: Context, job_id: str, after: int) -> AsyncIterator[by
 async def get_metrics(
     job_id: JobId,
     context: Shared,
-    name: Annotated[Sequence[str], Query(description="Only these curves", max_length=50)] = (),
+    name: Annotated[Sequence[CurveName], Query(description="Only these curves", max_length=50)] = (),
     after_step: Annotated[int, Query(ge=-1, le=2**31 - 1, description="Only points of later steps")] = -1,
 ) -> SeriesList:
     """What was measured in training: loss, learning_rate, replacing_rate, examples_per_second, eval.*"""

@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 from collections.abc import Callable
@@ -132,6 +133,21 @@ def test_a_bad_form_is_refused_and_leaves_nothing(shared_client: TestClient, for
     assert code in codes(answer)
     assert stored(context_of(shared_client).settings) == []
     assert shared_client.get("/v1/models").json()["data"] == []
+
+
+@pytest.mark.parametrize(
+    "place", ["api.sinks.FileSink.write", "core.archive._write", "core.storage.Storage.put"]
+)
+def test_a_full_disk_is_said_and_leaves_nothing(
+    shared_client: TestClient, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def no_space(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(place, no_space)
+    answer = shared_client.post("/v1/models", files=[("file", ("model.zip", zip_of(checkpoint)))])
+    assert (answer.status_code, answer.json()["code"]) == (507, "storage_full")
+    assert stored(context_of(shared_client).settings) == []
 
 
 def test_the_limit_of_an_upload_holds(client: TestClient, context: Context) -> None:

@@ -115,13 +115,3 @@ def test_a_body_that_comes_too_slowly_is_given_up(tmp_path: Path, monkeypatch: p
     with pytest.raises(ApiError) as refused:
         receive([WHOLE[i : i + 1] for i in range(len(WHOLE))], tmp_path, pause=0.02)
     assert refused.value.code is Code.TIMEOUT
-
-
-def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_space(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(multipart._FormWriter, "_part_data", no_space)
-    with pytest.raises(ApiError) as refused:
-        receive([WHOLE], tmp_path)
-    assert refused.value.code is Code.STORAGE_FULL

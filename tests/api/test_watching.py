@@ -115,3 +115,4 @@ def test_curves(client: TestClient, url: str) -> None:
     ]
     part = client.get(f"{url}/metrics", params={"name": "loss", "after_step": 1}).json()["data"]
     assert part == [{"name": "loss", "steps": [2], "values": [0.6]}]
+    assert client.get(f"{url}/metrics", params={"name": "a\0b"}).status_code == 422

@@ -75,7 +75,7 @@ def test_answers_are_those_of_the_document(
         return
 
     @settings(
-        max_examples=10,
+        max_examples=20,
         deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
