@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyarrow as pa
 from fastapi import Response
 from pydantic import Field, TypeAdapter, ValidationError
 from sqlalchemy import Connection
@@ -36,8 +37,12 @@ def create_dataset(context: Context, form: Form, folder: Path, repeatable: Repea
     seed = _parsed(SEED, form, "seed") if "seed" in form.texts else DEFAULT_SEED
     name = chosen_name(form, "dataset")
     out = folder / "ingested"
-    with refused_as(Code.INVALID_DATASET):
-        summary = ingest_dataset(given, out, ratios, seed)
+    try:
+        with refused_as(Code.INVALID_DATASET):
+            summary = ingest_dataset(given, out, ratios, seed)
+    finally:
+        # Arrow keeps what it frees, and this process lives long.
+        pa.default_memory_pool().release_unused()
     files = [
         describe_file(out / name)
         for name in (SUMMARY_FILE, *(f"{split}.parquet" for split in summary.splits))

@@ -15,7 +15,7 @@ import pytest
 
 from db import lifecycle
 from tests.api.large import enlarge
-from tests.api.requests import stored
+from tests.api.requests import csv_rows, stored
 from tests.api.serving import Server, serving
 from tests.api.work import queue_job
 from tests.services import PostgresDatabases
@@ -176,6 +176,8 @@ def test_a_large_upload_needs_little_memory(
 
 def test_the_process_stays_small_and_without_torch(server: Server, checkpoint: Path) -> None:
     queue_job(server.client, checkpoint)
+    rows = [("train", ("train.csv", csv_rows(100_000)))]
+    assert server.client.post("/v1/datasets", files=rows).status_code == 201
     mapped = {mapping.path for mapping in server.process.memory_maps()}
     assert not [path for path in mapped if "/torch/" in path]
     assert server.process.memory_info().rss < 200 * MEBIBYTE, server.process.memory_info()
