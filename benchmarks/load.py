@@ -48,9 +48,15 @@ class _Connection(asyncio.Protocol):
         head, end, body = self._received.partition(b"\r\n\r\n")
         length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
         if end and len(body) == int(length):
-            assert head.startswith(b"HTTP/1.1 200"), head[:100]
             assert self._answered is not None
-            self._answered.set_result(None)
+            if head.startswith(b"HTTP/1.1 200"):
+                self._answered.set_result(None)
+            else:
+                self._answered.set_exception(ConnectionError(head.decode("latin-1")))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._answered is not None and not self._answered.done():
+            self._answered.set_exception(error or ConnectionError("the server closed the connection"))
 
     def close(self) -> None:
         self._transport.close()
