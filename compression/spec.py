@@ -72,7 +72,7 @@ def resolve(recipe: Recipe, model: ModelFacts, dataset: DatasetSummary) -> Plan:
         InputError: every problem found, each with a JSON pointer into the recipe.
     """
     problems: list[Problem] = []
-    shape = ModelShape(architecture=model.architecture, layers=model.layers)
+    shape = ModelShape.of(model)
     for index, step in enumerate(recipe.steps):
         try:
             shape = step.resulting(shape)

@@ -25,7 +25,7 @@ RUNTIME_BYTES = 600_000_000
 def estimate(plan: Plan, model: ModelFacts, dataset: DatasetSummary, queue: str) -> Estimate:
     """How the steps change the model, and what they and the two evaluations take."""
     pieces = _pieces_per_row(plan, model, dataset)
-    shape = ModelShape(architecture=model.architecture, layers=model.layers)
+    shape = ModelShape.of(model)
     rows = dataset.splits[plan.evaluation.split].rows
     flops = rows * pieces * _flops_per_piece(model, shape.layers)
     steps: list[StepEstimate] = []

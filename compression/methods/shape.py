@@ -1,6 +1,8 @@
 """What a step of a recipe needs to know of the model it gets, so that recipes are checked before any compute."""
 
-from compression.checkpoints.facts import Architecture
+from typing import Self
+
+from compression.checkpoints.facts import Architecture, ModelFacts
 from compression.settings import Settings
 
 
@@ -9,3 +11,11 @@ class ModelShape(Settings):
 
     architecture: Architecture
     layers: int
+    hidden_size: int
+    attention_heads: int
+    intermediate_size: int
+    vocabulary_size: int
+
+    @classmethod
+    def of(cls, model: ModelFacts) -> Self:
+        return cls(**{name: getattr(model, name) for name in cls.model_fields})

@@ -12,15 +12,24 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from compression.checkpoints.facts import Architecture
+from compression.checkpoints.inspection import inspect_checkpoint
 from compression.errors import Stopped
 from compression.events import EventWriter, parse_event
 from compression.methods.shape import ModelShape
 from compression.registry import METHODS
 from compression.run import run
-from tests.compression.jobs import METHOD_SETTINGS, make_spec, run_to_end, stop_after, weights_of
+from tests.compression.jobs import METHOD_SETTINGS, TRAINING, make_spec, run_to_end, stop_after, weights_of
 
 ARCHITECTURES: tuple[Architecture, ...] = get_args(Architecture)
 EVERY_METHOD = pytest.mark.parametrize("method", sorted(METHODS))
+TRAINED = {
+    method: field
+    for method, settings in sorted(METHOD_SETTINGS.items())
+    for field, value in settings.items()
+    if value is TRAINING
+}
+"""The field that holds the training of each method that trains."""
+EVERY_TRAINED_METHOD = pytest.mark.parametrize("method", TRAINED)
 
 
 def step(method: str) -> dict[str, Any]:
@@ -45,14 +54,14 @@ def test_result_is_smaller_as_declared_and_reloads_with_the_same_logits(
     spec = make_spec(tmp_path, [step(method)], architecture=architecture)
     report = run_to_end(spec, tmp_path / "out")
 
-    declared = spec.plan.steps[0].resulting(ModelShape(architecture=architecture, layers=4))
-    assert report.after.layers == declared.layers == 2
+    declared = spec.plan.steps[0].resulting(ModelShape.of(inspect_checkpoint(spec.model)))
+    assert ModelShape.of(inspect_checkpoint(tmp_path / "out" / "model")) == declared
     assert report.after.parameters < report.before.parameters
-    assert all(math.isfinite(point.value) for point in report.curves["loss"])
+    if method in TRAINED:
+        assert all(math.isfinite(point.value) for point in report.curves["loss"])
 
     model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out" / "model").eval()
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "out" / "model")
-    assert model.config.num_hidden_layers == 2
     lines = (tmp_path / "out" / "artifacts" / "predictions.jsonl").read_text("utf-8").splitlines()
     for row in map(json.loads, lines):
         with torch.inference_mode():
@@ -60,7 +69,7 @@ def test_result_is_smaller_as_declared_and_reloads_with_the_same_logits(
         np.testing.assert_allclose(logits.numpy(), row["after"], atol=1e-5)
 
 
-@EVERY_METHOD
+@EVERY_TRAINED_METHOD
 def test_same_seed_same_weights_other_seed_other_weights(tmp_path: Path, method: str) -> None:
     results = []
     for name, seed in (("first", 1), ("again", 1), ("other", 2)):
@@ -72,11 +81,10 @@ def test_same_seed_same_weights_other_seed_other_weights(tmp_path: Path, method:
     assert results[0] != results[2]
 
 
-@EVERY_METHOD
+@EVERY_TRAINED_METHOD
 def test_training_changes_the_result(tmp_path: Path, method: str) -> None:
     """Guards the other tests: equal weights would prove nothing if training did nothing."""
-    field = "recovery" if method == "layer_drop" else "training"
-    barely = step(method) | {field: METHOD_SETTINGS[method][field] | {"learning_rate": 1e-12}}
+    barely = step(method) | {TRAINED[method]: TRAINING | {"learning_rate": 1e-12}}
     results = []
     for name, settings in (("trained", step(method)), ("barely", barely)):
         (tmp_path / name).mkdir()
@@ -85,7 +93,7 @@ def test_training_changes_the_result(tmp_path: Path, method: str) -> None:
     assert results[0] != results[1]
 
 
-@EVERY_METHOD
+@EVERY_TRAINED_METHOD
 def test_stops_within_one_step_and_leaves_a_checkpoint(tmp_path: Path, method: str) -> None:
     spec = make_spec(tmp_path, [step(method)])
     events = io.StringIO()
