@@ -4,8 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from compression.checkpoints.loading import Source
@@ -14,8 +16,10 @@ from compression.errors import Stopped
 from compression.events import AliveEvent, EventWriter, WarningEvent
 from compression.tasks.resolution import MetricName, Task
 from compression.training.checkpoint import Checkpoint, write_checkpoint
+from compression.training.params import Training
 
 ALIVE_SECONDS = 30.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,8 @@ class TaskData:
     """Rows that choose the best weights during training: the validation split, where there is one."""
     evaluation: Encoded
     """Rows that the report is about."""
+    reference: npt.NDArray[np.float32] | None = None
+    """The original's logits for the rows of `selection`: of equally good weights, those closer to it are kept."""
 
 
 @dataclass(slots=True)
@@ -52,7 +58,11 @@ class Context:
     """Weights that the recipe step at work began with, where they are not the source's."""
     step_config: dict[str, Any] | None = None
     """The config that belongs to them."""
+    decisions: dict[str, Any] = field(default_factory=dict)
+    """What the recipe step at work has settled for good before its training."""
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What the steps found out and decided, for the report."""
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     saved_at: float = field(default_factory=time.monotonic)
     alive_at: float = field(default_factory=time.monotonic)
@@ -62,6 +72,25 @@ class Context:
         if message not in self.warnings:
             self.warnings.append(message)
             self.emit(WarningEvent(code=code, message=message))
+
+    def decide(self, name: str, find: Callable[[], T]) -> T:
+        """What `find` finds, once per recipe step: it is kept in a checkpoint, so that an interruption changes nothing.
+
+        The decision must be plain JSON.
+        """
+        if name not in self.decisions:
+            self.decisions[name] = find()
+            self.save(0, {}, {})
+        decided: T = self.decisions[name]
+        return decided
+
+    def note(self, message: str) -> None:
+        """Tell in the report."""
+        self.notes.append(message)
+
+    def dtype_for(self, training: Training) -> torch.dtype:
+        """Type of matrix products during a training."""
+        return torch.float32 if training.precision == "float32" else self.dtype
 
     def record(self, step: int, values: dict[str, float]) -> None:
         for name, value in values.items():
@@ -82,7 +111,13 @@ class Context:
         """Write a checkpoint of the recipe step at work after `step` of its training steps."""
         if self.step_input is not None:
             tensors = tensors | {f"input.{name}": tensor for name, tensor in self.step_input.items()}
-        shared = {"warnings": self.warnings, "curves": self.curves, "config": self.step_config}
+        shared = {
+            "warnings": self.warnings,
+            "notes": self.notes,
+            "curves": self.curves,
+            "config": self.step_config,
+            "decisions": self.decisions,
+        }
         checkpoint = Checkpoint(self.recipe_step, step, tensors, state | shared)
         write_checkpoint(checkpoint, self.checkpoint_folder, self.emit)
         self.saved_at = time.monotonic()

@@ -19,3 +19,18 @@ def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: 
         log_target=True,
     )
     return divergence * temperature**2
+
+
+def masked_mse(
+    student: torch.Tensor, teacher: torch.Tensor, attention_mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Mean squared difference of hidden states (B, L, H) over the word pieces that `attention_mask` (B, L) shows."""
+    squared = (student.float() - teacher.float()).square().mean(dim=-1)
+    return masked_mean(squared, attention_mask)
+
+
+def masked_mean(values: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    """Mean of values (B, L) over the word pieces that are shown; all of them where nothing is padded."""
+    if attention_mask is None:
+        return values.mean()
+    return (values * attention_mask).sum() / attention_mask.sum()

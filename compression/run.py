@@ -3,10 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+import numpy.typing as npt
 from transformers import PreTrainedModel
 
 from compression.architectures import ANATOMIES
@@ -45,6 +48,7 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
             model if context.step_input is None else load_model(source.folder, source.facts, context.device)
         )
         before = predict(original, data.evaluation, context.stop_if_requested)
+        data = _with_reference(data, original, before, context)
         del original
     with phase(Phase.COMPRESS):
         model = _apply_steps(spec, model, data, context)
@@ -109,6 +113,16 @@ def _load_data(spec: RunSpec, source: Source) -> TaskData:
     )
 
 
+def _with_reference(
+    data: TaskData, original: PreTrainedModel, before: npt.NDArray[np.float32], context: Context
+) -> TaskData:
+    if data.selection is None or not context.total_steps:
+        return data
+    same = data.selection is data.evaluation
+    reference = before if same else predict(original, data.selection, context.stop_if_requested)
+    return replace(data, reference=reference)
+
+
 def _context(
     spec: RunSpec,
     source: Source,
@@ -134,6 +148,8 @@ def _context(
     if resumed is not None:
         context.recipe_step = resumed.recipe_step
         context.warnings = resumed.state["warnings"]
+        context.notes = resumed.state["notes"]
+        context.decisions = resumed.state["decisions"]
         context.curves = {
             name: [(s, v) for s, v in points] for name, points in resumed.state["curves"].items()
         }
@@ -174,4 +190,5 @@ def _begin_step(index: int, model: PreTrainedModel, context: Context) -> None:
     context.recipe_step = index
     context.step_input = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     context.step_config = model.config.to_dict()
+    context.decisions = {}
     context.save(0, {}, {})

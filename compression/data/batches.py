@@ -37,9 +37,12 @@ class Batch:
         return inputs
 
 
-def collate(data: Encoded, rows: npt.NDArray[np.int64], device: torch.device) -> Batch:
+def collate(
+    data: Encoded, rows: npt.NDArray[np.int64], device: torch.device, padded_to: int | None = None
+) -> Batch:
+    """The rows as tensors, as long as the longest of them, or as `padded_to`."""
     lengths = data.lengths[rows]
-    longest = int(lengths.max())
+    longest = padded_to or int(lengths.max())
     real = np.arange(longest) < lengths[:, None]
     places = np.concatenate([np.arange(data.offsets[row], data.offsets[row + 1]) for row in rows])
     input_ids = np.full(real.shape, data.pad_piece, dtype=np.int64)
@@ -57,10 +60,14 @@ def collate(data: Encoded, rows: npt.NDArray[np.int64], device: torch.device) ->
     )
 
 
-def epoch_batches(data: Encoded, batch_size: int, seed: int, epoch: int) -> list[npt.NDArray[np.int64]]:
+def epoch_batches(
+    data: Encoded, batch_size: int, seed: int, epoch: int, *, by_length: bool = True
+) -> list[npt.NDArray[np.int64]]:
     """Row numbers of each batch of an epoch; a function of seed and epoch, so that a position is two numbers."""
     random = np.random.default_rng([seed, epoch])
     order = random.permutation(len(data))
+    if not by_length:
+        return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
     lengths = data.lengths
     batches: list[npt.NDArray[np.int64]] = []
     for start in range(0, len(order), WINDOW * batch_size):

@@ -80,6 +80,7 @@ def compare(spec: RunSpec, models: Comparison, data: TaskData, context: Context)
         constraints=constraints,
         verdict=verdict,
         warnings=context.warnings,
+        notes=context.notes,
         seconds={},
         machine=describe_machine(context.device),
     )

@@ -35,6 +35,13 @@ def score_agreement(before: Array, after: Array, labels: Array) -> Array:
     return agreement
 
 
+def closeness(before: Array, after: Array) -> float:
+    """How alike logits (N, C) are: the mean probability agreement, for C = 1 minus the mean difference."""
+    if before.shape[1] == 1:
+        return -float(np.abs(before - after).mean())
+    return float(probability_agreement(before, after).mean())
+
+
 def loyalty(before: Array, after: Array, labels: Array, seed: int) -> Loyalty:
     """Both loyalties of logits (N, C), with bootstrap intervals; a regression has C = 1."""
     rows = len(labels)

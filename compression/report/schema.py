@@ -141,6 +141,8 @@ class Report(_Part):
     constraints: list[ConstraintResult]
     verdict: Literal["met", "not_met"]
     warnings: list[str]
+    notes: list[str] = []
+    """What the steps found out and decided on the way."""
     seconds: dict[str, float]
     """Wall time by phase."""
     machine: Machine

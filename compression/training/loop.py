@@ -25,6 +25,7 @@ from transformers import PreTrainedModel
 from compression.context import Context, TaskData
 from compression.data.batches import Batch, collate, epoch_batches
 from compression.errors import ComputeError, ReasonClass
+from compression.evaluation.loyalty import closeness
 from compression.evaluation.predict import predict
 from compression.events import MetricEvent, ProgressEvent
 from compression.tasks.text_classification import majority_share, predictions, score
@@ -40,6 +41,10 @@ class Objective(Protocol):
     """What a method optimises."""
 
     model: PreTrainedModel
+    outside_share: float
+    """Learning rate of what is trained outside the layers, as a share of theirs."""
+    settled: bool
+    """Whether validations already show the model that is to be: only then may training stop early."""
 
     def trained(self) -> Iterator[nn.Parameter]:
         """The parameters to optimise, in an order that is the same in every run."""
@@ -67,8 +72,8 @@ def train(objective: Objective, data: TaskData, training: Training, context: Con
     run.resume()
     objective.model.train()
     run.evaluate_if_due()  # where the interruption came in the middle of it
-    for step in range(run.step, run.total):
-        run.train_step(step)
+    while not run.finished():
+        run.train_step(run.step)
         run.evaluate_if_due()
         if context.stop_requested():
             run.save()
@@ -79,13 +84,19 @@ def train(objective: Objective, data: TaskData, training: Training, context: Con
     run.finish()
 
 
+def seed_step(context: Context, step: int) -> None:
+    """Make the random numbers of a step a function of the job's seed, the recipe step and the step."""
+    words = np.random.SeedSequence([context.seed, context.recipe_step, step]).generate_state(2)
+    torch.manual_seed(int(words[0]) << 32 | int(words[1]))
+
+
 class _Run:
     """The state of one training: everything a checkpoint holds."""
 
     def __init__(self, objective: Objective, data: TaskData, training: Training, context: Context) -> None:
         self.objective, self.data, self.training, self.context = objective, data, training, context
         self.weights = MixedPrecision(
-            objective.model, objective.trained(), context.dtype, training.weight_decay
+            objective.model, objective.trained(), context.dtype_for(training), training.weight_decay
         )
         self.total = training.steps(len(data.train))
         self.per_epoch = math.ceil(len(data.train) / training.batch_size)
@@ -94,15 +105,21 @@ class _Run:
         self.step = 0
         self.evaluated_at = 0
         self.best: torch.Tensor | None = None
-        self.best_score = -math.inf
+        self.best_score = (-math.inf, -math.inf)
+        self.in_vain = 0
+        """Validations since the best one."""
         self.losses: list[torch.Tensor] = []
         self.epoch_order: tuple[int, list[Any]] = (-1, [])
         self.started = time.monotonic()
         self.started_at_step = 0
 
+    def finished(self) -> bool:
+        patience = self.training.patience
+        return self.step >= self.total or (patience is not None and self.in_vain >= patience)
+
     def train_step(self, step: int) -> None:
         fraction = step / self.total
-        self._seed(step)
+        seed_step(self.context, step)
         if self.objective.prepare(step, fraction):
             self._optimize(self._batch(step), fraction)
         self.step = step + 1
@@ -112,7 +129,9 @@ class _Run:
     def _optimize(self, batch: Batch, fraction: float) -> None:
         loss = self.objective.loss(batch)
         torch.autograd.backward(loss)
-        self.weights.step(self._learning_rate(fraction), self.training.clip_norm)
+        self.weights.step(
+            self._learning_rate(fraction), self.training.clip_norm, self.objective.outside_share
+        )
         self.losses.append(loss.detach())
 
     def _learning_rate(self, fraction: float) -> float:
@@ -123,13 +142,16 @@ class _Run:
     def _batch(self, step: int) -> Batch:
         epoch, index = divmod(step, self.per_epoch)
         if self.epoch_order[0] != epoch:
-            batches = epoch_batches(self.data.train, self.training.batch_size, self.context.seed, epoch)
+            batches = epoch_batches(
+                self.data.train,
+                self.training.batch_size,
+                self.context.seed,
+                epoch,
+                by_length=self.training.batching == "by_length",
+            )
             self.epoch_order = epoch, batches
-        return collate(self.data.train, self.epoch_order[1][index], self.context.device)
-
-    def _seed(self, step: int) -> None:
-        words = np.random.SeedSequence([self.context.seed, self.context.recipe_step, step]).generate_state(2)
-        torch.manual_seed(int(words[0]) << 32 | int(words[1]))
+        padded_to = self.data.task.max_length if self.training.batching == "padded" else None
+        return collate(self.data.train, self.epoch_order[1][index], self.context.device, padded_to)
 
     def _record(self, fraction: float) -> None:
         values = {"learning_rate": self._learning_rate(fraction), **self.objective.observed()}
@@ -152,7 +174,10 @@ class _Run:
         self.context.emit(MetricEvent(step=self.context.done + self.step, values=values))
 
     def evaluate_if_due(self) -> None:
-        """Validate, and keep the weights if they are the best so far; of equals the later, which trained longer."""
+        """Validate, and keep the weights if they are the best so far.
+
+        Of equals those closer to the original are kept, and of these the later, which trained longer.
+        """
         rows = self.data.selection
         due = self.step % self.evaluation_every == 0 or self.step == self.total
         if rows is None or not due or self.step == self.evaluated_at:
@@ -163,8 +188,11 @@ class _Run:
         predicted = predictions(logits, task)
         value = score(self.data.metric, predicted, labels, task)
         self._tell({f"eval.{self.data.metric}": value})
-        if value >= self.best_score:
-            self.best_score = value
+        better = value > self.best_score[0]
+        self.in_vain = 0 if better or not self.objective.settled else self.in_vain + 1
+        loyal = 0.0 if self.data.reference is None else closeness(self.data.reference, logits)
+        if (value, loyal) >= self.best_score:
+            self.best_score = value, loyal
             self.best = self.weights.weights()
         if (
             task.problem_type == "single_label"
@@ -195,8 +223,12 @@ class _Run:
         tensors |= {f"loss.{i}": loss for i, loss in enumerate(self.losses)}
         if self.best is not None:
             tensors["best"] = self.best
-        best_score = self.best_score if self.best is not None else None
-        self.context.save(self.step, tensors, {"best_score": best_score, "evaluated_at": self.evaluated_at})
+        state = {
+            "best_score": self.best_score if self.best is not None else None,
+            "in_vain": self.in_vain,
+            "evaluated_at": self.evaluated_at,
+        }
+        self.context.save(self.step, tensors, state)
 
     def resume(self) -> None:
         checkpoint = self.context.resumed
@@ -206,6 +238,8 @@ class _Run:
         self.evaluated_at = checkpoint.state["evaluated_at"]
         self.weights.put_state(checkpoint.section("weights"))
         self.losses = [checkpoint.tensors[f"loss.{i}"] for i in range(len(checkpoint.section("loss")))]
+        self.in_vain = checkpoint.state["in_vain"]
         if checkpoint.state["best_score"] is not None:
-            self.best_score = checkpoint.state["best_score"]
+            value, loyal = checkpoint.state["best_score"]
+            self.best_score = value, loyal
             self.best = checkpoint.tensors["best"].to(self.context.device)

@@ -18,6 +18,9 @@ class TaskObjective:
     `teacher_logits` (N, C) are the original's for the training rows, needed where there is a distillation term.
     """
 
+    outside_share = 1.0
+    settled = True
+
     def __init__(
         self,
         model: PreTrainedModel,

@@ -1,7 +1,7 @@
 """Settings of the training loop, shared by every method that trains."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -23,7 +23,14 @@ class Training(Settings):
     clip_norm: Annotated[float, Field(gt=0)] = 0.3
     """Gradients of the trained parameters are scaled down to this norm."""
     evaluations_per_epoch: Annotated[int, Field(ge=1, le=100)] = 2
-    """Validations per pass; the best weights seen are kept."""
+    """Validations per pass; the best weights seen are kept, of equals those that agree more with the original."""
+    patience: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Training stops after so many validations in a row that were not better; null to make all the steps."""
+    precision: Literal["auto", "float32"] = "auto"
+    """What layers compute in: `auto` is bfloat16 where the machine multiplies it natively."""
+    batching: Literal["by_length", "padded"] = "by_length"
+    """`by_length` puts rows of like length into a batch and pads them to their own longest; `padded` takes rows as they
+    come and pads all of them to the task's `max_length`, as the official code of most papers does."""
 
     def steps(self, rows: int) -> int:
         """Optimizer steps for a training split of so many rows."""

@@ -21,7 +21,8 @@ class MixedPrecision:
     """Trained parameters of a model: what it computes with, and the float32 vector that AdamW moves.
 
     Parameters of the encoder's layers become views of `working`, in `dtype`; the others views of the vector itself.
-    Frozen layers must be in `dtype` already. `release` makes the parameters ordinary float32 ones again.
+    Frozen layers must be in `dtype` already. Frozen parameters that have a gradient all the same count when gradients
+    are clipped. `release` makes the parameters ordinary float32 ones again.
     """
 
     def __init__(
@@ -33,14 +34,21 @@ class MixedPrecision:
         short = [p for p in trained if p in in_layers]
         exact = [p for p in trained if p not in in_layers]
         self.parameters = short + exact
-        self.vector = nn.Parameter(torch.cat([p.detach().flatten() for p in self.parameters]))
-        self.gradient = self.vector.grad = torch.zeros_like(self.vector)
+        moved = set(trained)
+        self.counted = [p for p in model.parameters() if p.requires_grad and p not in moved]
+        self.vector = torch.cat([p.detach().flatten() for p in self.parameters])
+        self.gradient = torch.zeros_like(self.vector)
         self.border = sum(p.numel() for p in short)
-        self.working = self.vector.detach()[: self.border].to(dtype)
+        self.working = self.vector[: self.border].to(dtype)
         self.working_gradient = torch.zeros_like(self.working)
         _share(short, self.working, self.working_gradient)
-        _share(exact, self.vector.detach()[self.border :], self.gradient[self.border :])
-        self.optimizer = torch.optim.AdamW([self.vector], weight_decay=weight_decay, fused=True)
+        _share(exact, self.vector[self.border :], self.gradient[self.border :])
+        self.sections = [
+            nn.Parameter(self.vector[: self.border]),
+            nn.Parameter(self.vector[self.border :]),
+        ]
+        groups = [{"params": [section]} for section in self.sections]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
         embeddings = model.get_submodule(anatomy.embeddings)
         self.hooks = [embeddings.register_forward_hook(lambda _module, _inputs, states: states.to(dtype))]
         for head in anatomy.head_of(model):
@@ -48,38 +56,58 @@ class MixedPrecision:
                 head.register_forward_pre_hook(lambda _module, inputs: (inputs[0].float(), *inputs[1:]))
             )
 
-    def step(self, learning_rate: float, clip_norm: float) -> None:
+    def step(self, learning_rate: float, clip_norm: float, outside_share: float = 1.0) -> None:
         """One optimizer step on the gradients that have gathered; they are zero afterwards.
 
-        Zero, not None: a successor that was not drawn goes on moving on its momentum, as in the official code.
+        Zero, not None: a successor that was not drawn goes on moving on its momentum, as in the official code. What is
+        outside the layers moves at `outside_share` of the learning rate, and rests where that is 0.
         """
         self.gradient[: self.border].copy_(self.working_gradient)
-        self.gradient.mul_((clip_norm / (self.gradient.norm() + 1e-6)).clamp(max=1.0))
-        self.optimizer.param_groups[0]["lr"] = learning_rate
+        self.gradient.mul_((clip_norm / (self._norm() + 1e-6)).clamp(max=1.0))
+        gradients = self.gradient[: self.border], self.gradient[self.border :]
+        for group, section, gradient, share in zip(
+            self.optimizer.param_groups, self.sections, gradients, (1.0, outside_share), strict=True
+        ):
+            group["lr"] = learning_rate * share
+            section.grad = gradient if share and len(gradient) else None
         self.optimizer.step()
-        self.working.copy_(self.vector.detach()[: self.border])
+        self.working.copy_(self.vector[: self.border])
         self.working_gradient.zero_()
         self.gradient[self.border :].zero_()
 
+    def _norm(self) -> torch.Tensor:
+        """The norm of all gradients, of frozen parameters too where they have any; theirs are dropped."""
+        norms: list[torch.Tensor] = [
+            self.gradient.norm(),
+            *(p.grad.norm() for p in self.counted if p.grad is not None),
+        ]
+        for parameter in self.counted:
+            parameter.grad = None
+        norm: torch.Tensor = torch.stack(norms).norm()
+        return norm
+
     def weights(self) -> torch.Tensor:
         """A copy of the float32 vector."""
-        return self.vector.detach().clone()
+        return self.vector.clone()
 
     def put_weights(self, weights: torch.Tensor) -> None:
-        with torch.no_grad():
-            self.vector.copy_(weights)
-            self.working.copy_(self.vector[: self.border])
+        self.vector.copy_(weights)
+        self.working.copy_(self.vector[: self.border])
 
     def state(self) -> dict[str, torch.Tensor]:
-        state = self.optimizer.state[self.vector]
-        return {"vector": self.vector.detach()} | {name: state[name] for name in STATE if name in state}
+        state = {"vector": self.vector}
+        for i, section in enumerate(self.sections):
+            state |= {f"{name}.{i}": tensor for name, tensor in self.optimizer.state[section].items()}
+        return state
 
     def put_state(self, state: dict[str, torch.Tensor]) -> None:
         self.put_weights(state["vector"])
-        moments = {name: state[name] for name in STATE if name in state}
-        if moments:
-            moments = {name: t if name == "step" else t.to(self.vector.device) for name, t in moments.items()}
-            self.optimizer.state[self.vector] = moments
+        for i, section in enumerate(self.sections):
+            moments = {name: state[f"{name}.{i}"] for name in STATE if f"{name}.{i}" in state}
+            if moments:
+                self.optimizer.state[section] = {
+                    name: t if name == "step" else t.to(self.vector.device) for name, t in moments.items()
+                }
 
     def release(self) -> None:
         for hook in self.hooks:

@@ -13,6 +13,8 @@ def print_report(report: Report) -> None:
     loyalty = report["loyalty"]["label"]
     if loyalty:
         say(f"Same answer as the original on {loyalty['value']:.1%} of {report['rows']:,} rows.")
+    for note in report.get("notes", []):
+        say(note)
     for warning in report["warnings"]:
         say(f"Warning: {warning}")
     for constraint in report["constraints"]:

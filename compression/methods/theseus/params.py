@@ -6,36 +6,11 @@ from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture
 from compression.errors import InputError, Problem
+from compression.methods.layer_choice import LayerChoice, equal_modules
 from compression.methods.shape import ModelShape
+from compression.methods.theseus.schedules import LinearSchedule, Schedule
 from compression.settings import Settings
 from compression.training.params import Distillation, Training
-
-
-class ConstantSchedule(Settings):
-    """One rate for the first share of the steps, then 1: the paper's two phases (section 3.2)."""
-
-    type: Literal["constant"] = "constant"
-    rate: Annotated[float, Field(gt=0, le=1)] = 0.5
-    full_at: Annotated[float, Field(ge=0, le=1)] = 0.6
-    """Share of the steps after which every module is replaced (successor fine-tuning)."""
-
-    def rate_at(self, fraction: float) -> float:
-        return 1.0 if fraction >= self.full_at else self.rate
-
-
-class LinearSchedule(Settings):
-    """The rate rises from `base_rate` to 1: the paper's curriculum, p = min(1, k t + b) (equation 6)."""
-
-    type: Literal["linear"] = "linear"
-    base_rate: Annotated[float, Field(gt=0, le=1)] = 0.3
-    full_at: Annotated[float, Field(gt=0, le=1)] = 0.5
-    """Share of the steps at which the rate reaches 1."""
-
-    def rate_at(self, fraction: float) -> float:
-        return min(1.0, self.base_rate + (1.0 - self.base_rate) * fraction / self.full_at)
-
-
-Schedule = Annotated[ConstantSchedule | LinearSchedule, Field(discriminator="type")]
 
 
 class TheseusParams(Settings):
@@ -51,23 +26,42 @@ class TheseusParams(Settings):
         "paper": {
             "initialization": "first_layers",
             "schedule": {"type": "linear", "base_rate": 0.3, "full_at": 0.6},
-            "training": {"learning_rate": 2e-5, "epochs": 15, "clip_norm": 1.0},
+            "frozen_gradients": True,
+            "training": {
+                "learning_rate": 2e-5,
+                "epochs": 15,
+                "clip_norm": 1.0,
+                "precision": "float32",
+                "batching": "padded",
+            },
         },
     }
 
     method: Literal["theseus"] = "theseus"
     preset: Literal["fast", "paper"] = "fast"
-    """Where unset fields take their values from: `fast`, or the `paper`'s choices."""
+    """Where unset fields take their values from: `fast`, or the `paper`'s choices, quirks included."""
     successor_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Layers of the successor; half of the predecessor's by default."""
     modules: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
     """Predecessor layers in each module, from the embeddings up, e.g. [1, 2, 3]; as equal as possible by default."""
-    initialization: Literal["first_layers", "module_first", "module_last"] = "module_last"
-    """Which predecessor layers the successor starts from: the first ones, as in the paper, or every k-th: the first or
-    the last of each module. The first ones need thousands of steps before the frozen head can read their output."""
+    initialization: LayerChoice | Literal["probe"] = "module_last"
+    """Which predecessor layers the successor starts from: the first ones, as in the paper; the first or the last of
+    each module; spread evenly over the whole depth; or whichever of these has the lowest loss on the validation rows
+    after `probe_steps` steps. The first ones need thousands of steps before the frozen head can read their output."""
+    probe_steps: Annotated[int, Field(ge=1, le=10_000)] = 40
+    """Steps that the initialization `probe` trains each candidate for, all on the same batches."""
     schedule: Schedule = LinearSchedule()
-    train_head: bool = False
-    """Train the classification head along; the paper keeps it frozen."""
+    gates: Literal["batch", "example"] = "batch"
+    """Whether a module is replaced for all rows of a batch alike, as in the paper, or drawn for each row."""
+    border_weight: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """Weight of a term that pulls what a replaced module puts out to what the predecessor's would put out for the same
+    input (mean squared difference), while the rate is below 1."""
+    head: Literal["frozen", "at_end", "trained"] = "frozen"
+    """The classification head: frozen, as in the paper; trained from when every module is replaced, at a fifth of the
+    learning rate; or trained along with the successors from the start."""
+    frozen_gradients: bool = False
+    """Compute gradients for the frozen parts too, as the official code does: they count when gradients are clipped,
+    and a step without any successor is made, not skipped. Costs time and memory, and is for comparisons."""
     distillation: Distillation | None = None
     training: Training = Training()
 
@@ -111,8 +105,7 @@ class TheseusParams(Settings):
             place = "/modules" if self.modules else "/successor_layers"
             raise InputError(Problem("successor_too_deep", message, place))
         if self.modules is None:
-            size, rest = divmod(layers, count)
-            return [size] * (count - rest) + [size + 1] * rest
+            return equal_modules(layers, count)
         if sum(self.modules) != layers:
             message = f"the modules cover {sum(self.modules)} layers, the model has {layers}"
             raise InputError(Problem("modules_do_not_cover", message, "/modules"))

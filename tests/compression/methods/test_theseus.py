@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -13,11 +14,18 @@ from compression.architectures import anatomy_of
 from compression.checkpoints.facts import Architecture
 from compression.checkpoints.loading import load_model, open_source
 from compression.context import Context
+from compression.data.batches import Batch
+from compression.errors import Stopped
 from compression.events import EventWriter
-from compression.methods.theseus.method import ReplaceableModule, TheseusObjective, wrap
+from compression.methods.layer_choice import LayerChoice
+from compression.methods.theseus.method import wrap
+from compression.methods.theseus.modules import ReplaceableModule
+from compression.methods.theseus.objective import TheseusObjective
 from compression.methods.theseus.params import TheseusParams
+from compression.run import run
+from compression.tasks.text_classification import task_loss
 from tests.checkpoints import make_tiny_checkpoint
-from tests.compression.jobs import TRAINING, make_spec, run_to_end
+from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
 
 CPU = torch.device("cpu")
 ROWS = {
@@ -41,8 +49,10 @@ def logits(model: PreTrainedModel) -> torch.Tensor:
     return result
 
 
-def wrapped(model: PreTrainedModel, **settings: Any) -> list[ReplaceableModule]:
-    return wrap(model, anatomy_of(model), TheseusParams.model_validate(settings), torch.float32)
+def wrapped(
+    model: PreTrainedModel, choice: LayerChoice = "module_last", **settings: Any
+) -> list[ReplaceableModule]:
+    return wrap(model, choice, TheseusParams.model_validate(settings), torch.float32)
 
 
 @pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert"])
@@ -52,7 +62,7 @@ def test_without_replacing_the_predecessor_speaks_and_in_evaluation_the_successo
     model = load(tmp_path / "m", architecture)
     before = logits(model)
     anatomy, layers = anatomy_of(model), list(anatomy_of(model).layers_of(model))
-    modules = wrapped(model, successor_layers=2, initialization="module_first")
+    modules = wrapped(model, "module_first", successor_layers=2)
 
     model.train()
     torch.testing.assert_close(logits(model), before)
@@ -68,13 +78,13 @@ def test_without_replacing_the_predecessor_speaks_and_in_evaluation_the_successo
 
 
 @pytest.mark.parametrize(
-    ("initialization", "sources"),
-    [("first_layers", [0, 1]), ("module_first", [0, 2]), ("module_last", [1, 3])],
+    ("choice", "sources"),
+    [("first_layers", [0, 1]), ("module_first", [0, 2]), ("module_last", [1, 3]), ("spread", [0, 3])],
 )
-def test_successors_start_as_copies(tmp_path: Path, initialization: str, sources: list[int]) -> None:
+def test_successors_start_as_copies(tmp_path: Path, choice: LayerChoice, sources: list[int]) -> None:
     model = load(tmp_path / "m")
     layers = list(anatomy_of(model).layers_of(model))
-    modules = wrapped(model, successor_layers=2, initialization=initialization)
+    modules = wrapped(model, choice, successor_layers=2)
     for module, source in zip(modules, sources, strict=True):
         for ours, theirs in zip(module.successor.parameters(), layers[source].parameters(), strict=True):
             assert torch.equal(ours, theirs)
@@ -99,9 +109,9 @@ def test_modules_are_drawn_at_the_replacing_rate_and_empty_draws_are_told(tmp_pa
     drawn, empty = 0, 0
     for step in range(4000):
         trains = theseus.prepare(step, 0.0)
-        drawn += sum(module.replaced for module in modules)
+        drawn += sum(module.replaced is True for module in modules)
         empty += not trains
-        assert trains == any(module.replaced for module in modules)
+        assert trains == any(module.replaced is True for module in modules)
     assert drawn / 8000 == pytest.approx(0.3, abs=0.02)
     assert empty / 4000 == pytest.approx(0.7**2, abs=0.03)
 
@@ -113,9 +123,16 @@ def test_at_full_rate_every_module_is_replaced_and_the_predecessor_is_gone(tmp_p
     assert all(module.replaced and len(module.predecessor) == 0 for module in modules)
 
 
-@pytest.mark.parametrize("train_head", [False, True])
-def test_embeddings_and_head_stay_as_they_were(tmp_path: Path, train_head: bool) -> None:
-    step = {"method": "theseus", "successor_layers": 2, "train_head": train_head, "training": TRAINING}
+@pytest.mark.parametrize("head", ["frozen", "at_end", "trained"])
+def test_embeddings_and_head_stay_as_they_were(tmp_path: Path, head: str) -> None:
+    schedule = {"type": "linear", "full_at": 0.2}
+    step = {
+        "method": "theseus",
+        "successor_layers": 2,
+        "head": head,
+        "schedule": schedule,
+        "training": TRAINING,
+    }
     spec = make_spec(tmp_path, [step])
     run_to_end(spec, tmp_path / "out")
     before = load_file(spec.model / "model.safetensors")
@@ -126,7 +143,7 @@ def test_embeddings_and_head_stay_as_they_were(tmp_path: Path, train_head: bool)
         if "layer." not in name and not torch.equal(tensor, before[name])
     }
     assert all(name.startswith(("classifier", "bert.pooler")) for name in changed)
-    assert bool(changed) == train_head
+    assert bool(changed) == (head != "frozen")
 
 
 def test_the_distillation_term_changes_what_is_learnt(tmp_path: Path) -> None:
@@ -154,3 +171,85 @@ def test_a_model_that_names_one_class_only_is_warned_of(tmp_path: Path) -> None:
     save_file(head, spec.model / "model.safetensors", metadata={"format": "pt"})
     report = run_to_end(spec, tmp_path / "out")
     assert any("same class" in warning for warning in report.warnings)
+
+
+def test_drawn_for_each_row_each_row_takes_its_own_way(tmp_path: Path) -> None:
+    model = load(tmp_path / "m")
+    modules = wrapped(model, "module_first", successor_layers=2)
+    model.train()
+    ways = []
+    for first, second in ((False, False), (True, False), (False, True), (True, True)):
+        modules[0].replaced, modules[1].replaced = first, second
+        ways.append(logits(model))
+    modules[0].replaced = torch.tensor([True, False])
+    modules[1].replaced = torch.tensor([False, True])
+    torch.testing.assert_close(logits(model), torch.stack([ways[1][0], ways[2][1]]))
+    modules[0].replaced = torch.tensor([True, True])
+    torch.testing.assert_close(logits(model), torch.stack([ways[1][0], ways[3][1]]))
+
+
+def test_the_border_term_is_the_difference_from_the_predecessor_for_the_same_input(tmp_path: Path) -> None:
+    model = load(tmp_path / "m")
+    modules = wrapped(model, "module_first", successor_layers=2)
+    theseus = objective(tmp_path, model, modules, successor_layers=2, border_weight=3.0)
+    batch = Batch(ROWS["input_ids"], None, ROWS["attention_mask"], torch.tensor([0, 1]), np.arange(2))
+    model.train()
+    plain = task_loss(model(**batch.inputs).logits, batch.labels)
+    torch.testing.assert_close(theseus.loss(batch), plain)  # nothing is replaced: nothing to compare
+
+    modules[1].replaced = True
+    seen = []
+    modules[1].successor.register_forward_hook(lambda _module, inputs, out: seen.append((inputs, out)))
+    loss = theseus.loss(batch)
+    (states, mask, *_), successor = seen[0]
+    predecessor = states
+    for layer in modules[1].predecessor:
+        predecessor = layer(predecessor, mask)
+    real = ROWS["attention_mask"].bool()
+    expected = (successor - predecessor)[real].square().mean()
+    plain = task_loss(model(**batch.inputs).logits, batch.labels)
+    torch.testing.assert_close(loss, plain + 3 * expected)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"gates": "example"}, {"border_weight": 1.0}, {"initialization": "probe"}]
+)
+def test_options_leave_a_model_that_learnt(tmp_path: Path, settings: dict[str, Any]) -> None:
+    step = {"method": "theseus", "successor_layers": 2, "probe_steps": 2, **settings, "training": TRAINING}
+    report = run_to_end(make_spec(tmp_path, [step], architecture="distilbert"), tmp_path / "out")
+    assert report.after.layers == 2
+    assert bool(report.notes) == ("initialization" in settings)
+
+
+def test_a_probe_is_not_repeated_after_an_interruption_and_changes_nothing(tmp_path: Path) -> None:
+    step = {"method": "theseus", "successor_layers": 2, "initialization": "probe", "probe_steps": 3}
+    spec = make_spec(tmp_path, [step | {"training": TRAINING}])
+    whole = run_to_end(spec, tmp_path / "whole")
+    # 4 validation rows' batches and 3 steps for each of 4 candidates come before the training.
+    for checks in (5, 12, 20, 24):
+        out = tmp_path / f"stopped-{checks}"
+        with pytest.raises(Stopped):
+            run(spec, out, EventWriter(io.StringIO()), stop_after(checks))
+        files = sorted((out / "checkpoints").glob("*.safetensors"))
+        resume_from = files[-1] if files else None
+        runtime = spec.runtime.model_copy(update={"resume_from": resume_from})
+        report = run_to_end(spec.model_copy(update={"runtime": runtime}), out / "again")
+        assert weights_of(out / "again") == weights_of(tmp_path / "whole")
+        assert report.notes == whole.notes
+
+
+def test_training_stops_when_patience_is_spent_once_the_successor_is_whole(tmp_path: Path) -> None:
+    training = TRAINING | {"epochs": 20, "patience": 2, "learning_rate": 1e-12}
+    schedule = {"type": "constant", "full_at": 0.5}
+    step = {"method": "theseus", "successor_layers": 2, "schedule": schedule, "training": training}
+    spec = make_spec(tmp_path, [step])
+    report = run_to_end(spec, tmp_path / "out")
+    # 6 steps an epoch, validated after each; whole from step 60 on, and then in vain at steps 66 and 72.
+    assert [point.step for point in report.curves["eval.accuracy"]][-2:] == [66, 72]
+
+    with pytest.raises(Stopped):
+        run(spec, tmp_path / "stopped", EventWriter(io.StringIO()), stop_after(80))
+    newest = max((tmp_path / "stopped" / "checkpoints").glob("*.safetensors"))
+    runtime = spec.runtime.model_copy(update={"resume_from": newest})
+    run_to_end(spec.model_copy(update={"runtime": runtime}), tmp_path / "again")
+    assert weights_of(tmp_path / "again") == weights_of(tmp_path / "out")

@@ -112,6 +112,7 @@ def sample_report() -> Report:
             ConstraintResult(name="max_size_ratio", bound=0.6, measured=0.7657, met=False),
         ],
         verdict="not_met",
+        notes=["theseus: validation loss after 40 steps by initialization: module_last 0.41, spread 0.43"],
         warnings=["12 validation rows also stand in train, word for word: the metric is a little too kind."],
         seconds={"load": 1.2, "baseline": 6.4, "compress": 461.0, "evaluate": 3.9, "benchmark": 8.1, "export": 0.7},
         machine=Machine(
@@ -140,6 +141,7 @@ def hostile_report() -> Report:
             "job_name": " ".join(HOSTILE),
             "recipe": list(HOSTILE),
             "warnings": list(HOSTILE),
+            "notes": list(HOSTILE),
             "flipped": rows,
             "before": report.before.model_copy(update={"classes": classes}),
             "after": report.after.model_copy(update={"classes": classes}),

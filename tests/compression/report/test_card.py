@@ -59,7 +59,9 @@ def test_the_code_in_the_card_is_python() -> None:
 
 @pytest.mark.parametrize("typed", [*HOSTILE, "# heading", "- item", "1. first", "> quote", "=====", "+ x"])
 def test_what_a_user_typed_stays_text(typed: str) -> None:
-    hostile = hostile_report().model_copy(update={"job_name": typed, "recipe": [typed], "warnings": [typed]})
+    hostile = hostile_report().model_copy(
+        update={"job_name": typed, "recipe": [typed], "warnings": [typed], "notes": [typed]}
+    )
     page = rendered(render_card(hostile, plan()))
     plain = rendered(render_card(sample_report(), plan()))
     assert re.findall(r"<(\w+)", page) == re.findall(r"<(\w+)", plain)

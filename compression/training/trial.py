@@ -1,0 +1,51 @@
+"""Short trials that compare starting points: a few steps, no checkpoints, nothing recorded."""
+
+import torch
+
+from compression.context import Context, TaskData
+from compression.data.batches import collate, epoch_batches, evaluation_batches
+from compression.training.dropout import speed_up_training_on_cpu
+from compression.training.loop import Objective, seed_step
+from compression.training.params import Training
+from compression.training.precision import MixedPrecision
+
+VALIDATION_BATCHES = 50
+"""Training batches that stand in for the validation split where there is none."""
+
+
+def train_briefly(
+    objective: Objective, data: TaskData, training: Training, context: Context, steps: int
+) -> None:
+    """Train for `steps` steps at the full learning rate, the same batches and random numbers at every call."""
+    if context.device.type == "cpu":
+        speed_up_training_on_cpu(objective.model)
+    dtype = context.dtype_for(training)
+    weights = MixedPrecision(objective.model, objective.trained(), dtype, training.weight_decay)
+    objective.model.train()
+    order = epoch_batches(data.train, training.batch_size, context.seed, 0)
+    for step in range(steps):
+        seed_step(context, step)
+        if objective.prepare(step, step / steps):
+            loss = objective.loss(collate(data.train, order[step % len(order)], context.device))
+            torch.autograd.backward(loss)
+            weights.step(training.learning_rate, training.clip_norm, objective.outside_share)
+        context.stop_if_requested()
+    weights.release()
+    objective.model.eval()
+
+
+@torch.no_grad()
+def validation_loss(objective: Objective, data: TaskData, context: Context) -> float:
+    """Mean loss of the validation rows, or of some training rows where there are none."""
+    objective.model.eval()
+    if data.selection is not None:
+        batches = evaluation_batches(data.selection, context.device)
+    else:
+        order = epoch_batches(data.train, 32, context.seed, 0)[-VALIDATION_BATCHES:]
+        batches = (collate(data.train, rows, context.device) for rows in order)
+    total, rows = 0.0, 0
+    for batch in batches:
+        total += float(objective.loss(batch)) * len(batch.rows)
+        rows += len(batch.rows)
+        context.stop_if_requested()
+    return total / rows
