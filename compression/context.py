@@ -60,12 +60,18 @@ class Context:
     """The config that belongs to them."""
     decisions: dict[str, Any] = field(default_factory=dict)
     """What the recipe step at work has settled for good before its training."""
+    changed_tokenizer: str | None = None
+    """Content of the tokenizer.json of the model at hand, where a step has changed the source's."""
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What the steps found out and decided, for the report."""
     curves: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
     saved_at: float = field(default_factory=time.monotonic)
     alive_at: float = field(default_factory=time.monotonic)
+
+    def tokenizer_json(self) -> str:
+        """Content of the tokenizer.json of the model at hand."""
+        return self.changed_tokenizer or self.source.tokenizer.backend_tokenizer.to_str()
 
     def warn(self, code: str, message: str) -> None:
         """Tell once, live and in the report."""
@@ -117,6 +123,7 @@ class Context:
             "curves": self.curves,
             "config": self.step_config,
             "decisions": self.decisions,
+            "tokenizer": self.changed_tokenizer,
         }
         checkpoint = Checkpoint(self.recipe_step, step, tensors, state | shared)
         write_checkpoint(checkpoint, self.checkpoint_folder, self.emit)

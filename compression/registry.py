@@ -6,8 +6,9 @@ from pydantic import Field
 
 from compression.methods.layer_drop.params import LayerDropParams
 from compression.methods.theseus.params import TheseusParams
+from compression.methods.trim_vocabulary.params import TrimVocabularyParams
 
-StepParams = TheseusParams | LayerDropParams
+StepParams = TheseusParams | LayerDropParams | TrimVocabularyParams
 Step = Annotated[StepParams, Field(discriminator="method")]
 
 METHODS: dict[str, type[StepParams]] = {

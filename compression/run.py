@@ -14,7 +14,13 @@ from transformers import PreTrainedModel
 
 from compression.architectures import ANATOMIES
 from compression.checkpoints.inspection import inspect_checkpoint
-from compression.checkpoints.loading import Source, load_model, open_source, save_checkpoint
+from compression.checkpoints.loading import (
+    Source,
+    load_model,
+    open_source,
+    save_checkpoint,
+    with_tokenizer,
+)
 from compression.context import Context, TaskData
 from compression.data.encoding import encode_split
 from compression.errors import InputError, Problem
@@ -40,7 +46,7 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
     use_threads(spec.runtime)
     with phase(Phase.LOAD):
         source = open_source(spec.model)
-        data = _load_data(spec, source)
+        data = _load_data(spec, source, spec.runtime.cache)
         context = _context(spec, source, data, out, emit, stop_requested)
         model = _model_to_start_from(source, context)
     with phase(Phase.BASELINE):
@@ -51,17 +57,19 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
         data = _with_reference(data, original, before, context)
         del original
     with phase(Phase.COMPRESS):
-        model = _apply_steps(spec, model, data, context)
+        model, result_data = _apply_steps(spec, model, data, context)
     with phase(Phase.EXPORT):
-        save_checkpoint(model, source, out / "model")
+        save_checkpoint(model, source, context.changed_tokenizer, out / "model")
         facts = inspect_checkpoint(out / "model")
         del model
     with phase(Phase.EVALUATE):
         result = load_model(out / "model", facts, context.device)
-        after = predict(result, data.evaluation, context.stop_if_requested)
+        after = predict(result, result_data.evaluation, context.stop_if_requested)
     with phase(Phase.BENCHMARK):
         original = load_model(source.folder, source.facts, context.device)
-        comparison = Comparison(original, result, source.facts, facts, before, after)
+        comparison = Comparison(
+            original, result, source.facts, facts, data.evaluation, result_data.evaluation, before, after
+        )
         report = compare(spec, comparison, data, context)
     with phase(Phase.EXPORT):
         report = report.model_copy(update={"seconds": dict(phase.seconds)})
@@ -94,10 +102,10 @@ class Phases:
         self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
 
 
-def _load_data(spec: RunSpec, source: Source) -> TaskData:
+def _load_data(spec: RunSpec, source: Source, cache: Path | None) -> TaskData:
     task, evaluation = spec.plan.task, spec.plan.evaluation
     splits = {
-        split: encode_split(source, spec.dataset, split, task, spec.runtime.cache)
+        split: encode_split(source, spec.dataset, split, task, cache)
         for split in ("train", "validation", "test")
         if (spec.dataset / f"{split}.parquet").exists()
     }
@@ -155,6 +163,7 @@ def _context(
         }
         context.step_input = resumed.section("input") or None
         context.step_config = resumed.state["config"]
+        context.changed_tokenizer = resumed.state["tokenizer"]
     return context
 
 
@@ -168,13 +177,17 @@ def _model_to_start_from(source: Source, context: Context) -> PreTrainedModel:
     return cast(PreTrainedModel, model.eval().to(context.device))
 
 
-def _apply_steps(spec: RunSpec, model: PreTrainedModel, data: TaskData, context: Context) -> PreTrainedModel:
-    resumed_at = context.recipe_step
+def _apply_steps(
+    spec: RunSpec, model: PreTrainedModel, data: TaskData, context: Context
+) -> tuple[PreTrainedModel, TaskData]:
+    """The model that the steps make, and the rows as its tokenizer encodes them."""
+    resumed_at, tokenizer = context.recipe_step, None
     for index, params in enumerate(spec.plan.steps):
         steps = params.trains.steps(len(data.train)) if params.trains else 0
         if index >= resumed_at:
             if index > resumed_at:
                 _begin_step(index, model, context)
+            data, tokenizer = _encoded_anew(spec, data, tokenizer, context)
             # The registry's one list names the methods; each lives in the folder of its name.
             model = import_module(f"compression.methods.{params.method}.method").run(
                 model, data, params, context
@@ -182,7 +195,19 @@ def _apply_steps(spec: RunSpec, model: PreTrainedModel, data: TaskData, context:
             context.resumed = None
         context.done += steps
     context.emit(ProgressEvent(step=context.total_steps, total=context.total_steps))
-    return model
+    data, _ = _encoded_anew(spec, data, tokenizer, context)
+    return model, data
+
+
+def _encoded_anew(
+    spec: RunSpec, data: TaskData, tokenizer: str | None, context: Context
+) -> tuple[TaskData, str | None]:
+    """The rows for the model at hand, where `tokenizer`, which encoded `data`, is not its own any more."""
+    if context.changed_tokenizer is None or context.changed_tokenizer == tokenizer:
+        return data, tokenizer
+    source = with_tokenizer(context.source, context.changed_tokenizer)
+    data = replace(_load_data(spec, source, cache=None), reference=data.reference)
+    return data, context.changed_tokenizer
 
 
 def _begin_step(index: int, model: PreTrainedModel, context: Context) -> None:

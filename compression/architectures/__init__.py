@@ -26,6 +26,8 @@ class Anatomy:
     embeddings: str
     head: tuple[str, ...]
     """Modules between the last layer and the logits."""
+    positions_after_padding: bool = False
+    """Positions are counted from the padding id + 1, which therefore must stay what it is."""
 
     def layers_of(self, model: PreTrainedModel) -> nn.ModuleList:
         layers = model.get_submodule(self.layers)
@@ -41,6 +43,12 @@ class Anatomy:
                     module.layer_idx = index  # type: ignore[assignment]  # a plain int attribute
         setattr(model.get_submodule(parent), name, nn.ModuleList(layers))
         model.config.num_hidden_layers = len(layers)  # DistilBERT maps it to n_layers
+
+    def word_embeddings_of(self, model: PreTrainedModel) -> nn.Embedding:
+        """The table with a row for each word piece."""
+        table = model.get_submodule(f"{self.embeddings}.word_embeddings")
+        assert isinstance(table, nn.Embedding)
+        return table
 
     def head_of(self, model: PreTrainedModel) -> list[nn.Module]:
         return [model.get_submodule(path) for path in self.head]
@@ -60,6 +68,7 @@ ANATOMIES: dict[str, Anatomy] = {
         layers="roberta.encoder.layer",
         embeddings="roberta.embeddings",
         head=("classifier",),
+        positions_after_padding=True,
     ),
     "distilbert": Anatomy(
         DistilBertConfig,

@@ -2,7 +2,8 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,8 @@ from compression.checkpoints.inspection import checkpoint_files, inspect_checkpo
 from compression.errors import InputError, Problem
 
 disable_progress_bar()  # nobody watches: standard error is the log of a job
+TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
+VOCABULARY_FILES = ("tokenizer.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt")
 STORAGE_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -89,14 +92,40 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def save_checkpoint(model: PreTrainedModel, source: Source, folder: Path) -> None:
-    """Write an ordinary checkpoint: the weights in the number format of the source, the source's tokenizer files."""
+def save_checkpoint(
+    model: PreTrainedModel, source: Source, changed_tokenizer: str | None, folder: Path
+) -> None:
+    """Write an ordinary checkpoint: the weights in the number format of the source, the source's tokenizer files.
+
+    `changed_tokenizer` is the content of a tokenizer.json that takes the place of the source's vocabulary.
+    """
     folder.mkdir(parents=True)
     dtype = STORAGE_DTYPES[source.facts.dtype]
     tensors = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
-    for name in checkpoint_files(source.folder):
-        if name != "config.json" and not name.startswith("model"):
+    _write_tokenizer(source, changed_tokenizer, folder)
+
+
+def with_tokenizer(source: Source, changed: str) -> Source:
+    """The source with a tokenizer read from the very files that a result with it gets."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        shutil.copyfile(source.folder / "config.json", folder / "config.json")
+        _write_tokenizer(source, changed, folder)
+        return replace(source, tokenizer=load_tokenizer(folder))
+
+
+def _write_tokenizer(source: Source, changed: str | None, folder: Path) -> None:
+    names = checkpoint_files(source.folder)
+    for name in names:
+        if name in TOKENIZER_FILES or (changed is None and name in VOCABULARY_FILES):
             shutil.copyfile(source.folder / name, folder / name)
+    if changed is None:
+        return
+    (folder / "tokenizer.json").write_text(changed, "utf-8")
+    if (settings := folder / "tokenizer_config.json").exists():
+        content = json.loads(settings.read_bytes())
+        content.pop("added_tokens_decoder", None)  # the old ids of what tokenizer.json lists by itself
+        settings.write_text(json.dumps(content, indent=2) + "\n", "utf-8")

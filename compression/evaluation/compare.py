@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from compression.architectures import anatomy_of, count_parameters
 from compression.checkpoints.facts import ModelFacts
 from compression.context import Context, TaskData
-from compression.data.encoding import read_columns
+from compression.data.encoding import Encoded, read_columns
 from compression.evaluation.cost import count_multiply_adds, measure_latency, peak_memory, typical_batch
 from compression.evaluation.loyalty import loyalty
 from compression.machine import describe_machine
@@ -34,6 +34,9 @@ class Comparison:
     result: PreTrainedModel
     original_facts: ModelFacts
     result_facts: ModelFacts
+    original_rows: Encoded
+    result_rows: Encoded
+    """The evaluation rows as the tokenizer of each encodes them."""
     before: npt.NDArray[np.float32]
     after: npt.NDArray[np.float32]
 
@@ -41,14 +44,13 @@ class Comparison:
 def compare(spec: RunSpec, models: Comparison, data: TaskData, context: Context) -> Report:
     """The report; `seconds` are those by phase so far."""
     plan, labels = spec.plan, data.evaluation.labels
-    latencies = measure_latency(
-        (models.original, models.result), data.evaluation, plan.evaluation.latency, context.stop_if_requested
-    )
+    pair = (models.original, models.original_rows), (models.result, models.result_rows)
+    latencies = measure_latency(pair, plan.evaluation.latency, context.stop_if_requested)
     before, after = (
-        _model_result(spec, model, facts, logits, latency, data)
-        for model, facts, logits, latency in (
-            (models.original, models.original_facts, models.before, latencies[0]),
-            (models.result, models.result_facts, models.after, latencies[1]),
+        _model_result(spec, model, facts, rows, logits, latency)
+        for model, facts, rows, logits, latency in (
+            (models.original, models.original_facts, models.original_rows, models.before, latencies[0]),
+            (models.result, models.result_facts, models.result_rows, models.after, latencies[1]),
         )
     )
     base = before.metrics[data.metric].value
@@ -90,11 +92,11 @@ def _model_result(
     spec: RunSpec,
     model: PreTrainedModel,
     facts: ModelFacts,
+    rows: Encoded,
     logits: npt.NDArray[np.float32],
     latency: list[Latency],
-    data: TaskData,
 ) -> ModelResult:
-    plan, rows = spec.plan, data.evaluation
+    plan = spec.plan
     largest = typical_batch(rows, max(plan.evaluation.latency.batch_sizes), model.device)
     return ModelResult(
         metrics=measured_metrics(logits, rows.labels, plan.task, plan.seed),

@@ -34,20 +34,19 @@ def typical_batch(data: Encoded, size: int, device: torch.device) -> Batch:
 
 
 def measure_latency(
-    models: tuple[PreTrainedModel, PreTrainedModel],
-    data: Encoded,
+    models: tuple[tuple[PreTrainedModel, Encoded], tuple[PreTrainedModel, Encoded]],
     request: LatencyRequest,
     between_rounds: Callable[[], None],
 ) -> tuple[list[Latency], list[Latency]]:
-    """Median and 95th percentile of a forward pass for each batch size, the two models taking turns."""
+    """Median and 95th percentile of a forward pass for each batch size, the two models taking turns on their rows."""
     threads = torch.get_num_threads()
     torch.set_num_threads(request.threads)
     measured: tuple[list[Latency], list[Latency]] = ([], [])
     try:
         for size in request.batch_sizes:
-            batch = typical_batch(data, size, models[0].device)
-            times = _take_turns(models, batch, between_rounds)
-            for latencies, milliseconds in zip(measured, times, strict=True):
+            turns = [(model, typical_batch(data, size, model.device)) for model, data in models]
+            times = _take_turns(turns, between_rounds)
+            for latencies, (_, batch), milliseconds in zip(measured, turns, times, strict=True):
                 latency = Latency(
                     batch_size=size,
                     sequence_length=batch.input_ids.shape[1],
@@ -62,13 +61,13 @@ def measure_latency(
 
 
 def _take_turns(
-    models: tuple[PreTrainedModel, PreTrainedModel], batch: Batch, between_rounds: Callable[[], None]
+    turns: list[tuple[PreTrainedModel, Batch]], between_rounds: Callable[[], None]
 ) -> tuple[list[float], list[float]]:
     times: tuple[list[float], list[float]] = ([], [])
     rounds, deadline = -WARMUP, time.monotonic() + SECONDS
     while rounds < LEAST_ROUNDS or time.monotonic() < deadline:
         between_rounds()
-        for model, milliseconds in zip(models, times, strict=True):
+        for (model, batch), milliseconds in zip(turns, times, strict=True):
             taken = _forward_milliseconds(model, batch)
             if rounds >= 0:
                 milliseconds.append(taken)

@@ -22,6 +22,7 @@ TRAINING = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "evaluations_pe
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     "theseus": {"successor_layers": 2, "training": TRAINING},
     "layer_drop": {"keep_layers": 2, "recovery": TRAINING},
+    "trim_vocabulary": {"keep_share": 0.985},
 }
 """Settings with which each registered method halves a model of four layers in a dozen steps."""
 

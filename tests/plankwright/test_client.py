@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from compression.registry import METHODS
 from plankwright.client import Plankwright
 from plankwright.errors import PlankwrightError
 from plankwright.resources import Dataset, Job, Model
@@ -109,7 +110,7 @@ def test_waiting_ends_with_the_job_or_with_patience(
 
 
 def test_methods_come_with_their_schema(service: Plankwright) -> None:
-    assert [method.name for method in service.methods.list()] == ["theseus", "layer_drop"]
+    assert [method.name for method in service.methods.list()] == list(METHODS)
     assert "successor_layers" in service.methods.get("theseus").json_schema["properties"]
     with pytest.raises(PlankwrightError) as caught:
         service.methods.get("magic")

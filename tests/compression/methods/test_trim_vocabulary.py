@@ -1,0 +1,146 @@
+"""Trimmed tokenizers of every kind encode what they know as before, and spell what they do not know."""
+
+import io
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+
+from compression.checkpoints.loading import open_source
+from compression.errors import InputError
+from compression.events import EventWriter
+from compression.methods.trim_vocabulary.vocabulary import Vocabulary
+from compression.run import run
+from tests.compression.jobs import make_spec, run_to_end
+
+SPECIAL = ["<s>", "<pad>", "</s>", "<unk>"]
+
+
+def corpus(seed: int, rows: int) -> list[str]:
+    draw = random.Random(seed)
+    syllables = [a + b for a in "bcdfglmnprst" for b in "aeiou"]
+    words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(300)]
+    return [" ".join(draw.choices(words, k=8)) for _ in range(rows)]
+
+
+def word_piece() -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.train_from_iterator(
+        corpus(0, 400), trainers.WordPieceTrainer(vocab_size=400, special_tokens=SPECIAL, show_progress=False)
+    )
+    ends = [(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=ends
+    )
+    return tokenizer
+
+
+def byte_pair() -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    tokenizer.train_from_iterator(
+        corpus(0, 400),
+        trainers.BpeTrainer(
+            vocab_size=600, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
+        ),
+    )
+    tokenizer.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    return tokenizer
+
+
+def unigram() -> Tokenizer:
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.normalizer = normalizers.NFKC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.train_from_iterator(
+        corpus(0, 400),
+        trainers.UnigramTrainer(
+            vocab_size=400, special_tokens=SPECIAL, unk_token="<unk>", show_progress=False
+        ),
+    )
+    return tokenizer
+
+
+def trimmed(tokenizer: Tokenizer, texts: list[str], size: int | None = None) -> Tokenizer:
+    """With what the texts need, or with `size` entries."""
+    vocabulary = Vocabulary(json.loads(tokenizer.to_str()))
+    pieces = [piece for row in tokenizer.encode_batch(texts) for piece in row.ids]
+    uses = np.bincount(pieces, minlength=len(vocabulary))
+    needed = vocabulary._with_parts({token for row in tokenizer.encode_batch(texts) for token in row.tokens})
+    required = vocabulary.required()
+    kept = vocabulary.choose(required, uses, size or len(required | needed))
+    result: Tokenizer = Tokenizer.from_str(json.dumps(vocabulary.trimmed(kept)))
+    assert result.get_vocab_size() == len(kept)
+    return result
+
+
+@pytest.mark.parametrize("make", [word_piece, byte_pair, unigram])
+def test_texts_whose_pieces_stay_are_encoded_as_before(make: Callable[[], Tokenizer]) -> None:
+    tokenizer, texts = make(), corpus(0, 20)
+    smaller = trimmed(tokenizer, texts)
+    assert smaller.get_vocab_size() < 0.9 * tokenizer.get_vocab_size()
+    for text in texts:
+        assert smaller.encode(text).tokens == tokenizer.encode(text).tokens
+
+
+@pytest.mark.parametrize("make", [word_piece, byte_pair, unigram])
+def test_other_words_are_spelled_in_smaller_pieces(make: Callable[[], Tokenizer]) -> None:
+    tokenizer = make()
+    smaller = trimmed(tokenizer, corpus(0, 20))
+    longer = 0
+    for text in corpus(0, 400)[200:]:
+        ours, theirs = smaller.encode(text), tokenizer.encode(text)
+        assert "<unk>" not in ours.tokens
+        assert "".join(ours.tokens).replace("##", "") == "".join(theirs.tokens).replace("##", "")
+        longer += len(ours.tokens) > len(theirs.tokens)
+    assert longer > 20
+
+
+def test_merges_lead_to_every_piece_that_stays() -> None:
+    smaller = trimmed(byte_pair(), corpus(0, 20), size=400)
+    model = json.loads(smaller.to_str())["model"]
+    made = {left + right for left, right in model["merges"]}
+    assert {token for token in model["vocab"] if len(token) > 1} == made | set(SPECIAL)
+    assert set(pre_tokenizers.ByteLevel.alphabet()) < model["vocab"].keys()
+
+
+@pytest.mark.parametrize(("kept", "fits"), [(0.2, False), (0.985, True), (0.9999, True)])
+def test_what_must_stay_stays(tmp_path: Path, kept: float, fits: bool) -> None:
+    spec = make_spec(tmp_path, [{"method": "trim_vocabulary", "keep_share": kept}])
+    if fits:
+        run_to_end(spec, tmp_path / "out")
+        return
+    with pytest.raises(InputError) as refused:
+        run(spec, tmp_path / "out", EventWriter(io.StringIO()), lambda: False)
+    assert refused.value.problems[0].place == "/steps/0/keep_share"
+    assert "share from 0.783" in str(refused.value)
+
+
+def test_predictions_stay_where_the_pieces_stay_and_later_steps_use_the_new_ones(tmp_path: Path) -> None:
+    trim = {"method": "trim_vocabulary", "keep_share": 0.985}
+    drop = {"method": "layer_drop", "keep_layers": 1, "recovery": None}
+    spec = make_spec(tmp_path, [trim])
+    report = run_to_end(spec, tmp_path / "out")
+    assert any("do not fit" in warning for warning in report.warnings)
+    kept = set(open_source(tmp_path / "out" / "model").tokenizer.vocab)
+    dropped = set(open_source(spec.model).tokenizer.vocab) - kept
+    assert len(dropped) == 3
+    lines = (tmp_path / "out" / "artifacts" / "predictions.jsonl").read_text("utf-8").splitlines()
+    for row in map(json.loads, lines):
+        same = np.allclose(row["before"], row["after"], atol=1e-5)
+        assert same == dropped.isdisjoint(row["text"].split())
+
+    results = []
+    for name, steps in (("trimmed first", [trim, drop]), ("trimmed last", [drop, trim])):
+        (tmp_path / name).mkdir()
+        run_to_end(make_spec(tmp_path / name, steps), tmp_path / name / "out")
+        results.append((tmp_path / name / "out" / "artifacts" / "predictions.jsonl").read_bytes())
+    assert results[0] == results[1]
+    tokenizer = open_source(tmp_path / "trimmed first" / "out" / "model").tokenizer
+    assert len(tokenizer) == 177
