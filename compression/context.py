@@ -13,7 +13,7 @@ import torch
 from compression.checkpoints.loading import Source
 from compression.data.encoding import Encoded
 from compression.errors import Stopped
-from compression.events import AliveEvent, EventWriter, WarningEvent
+from compression.events import AliveEvent, EventWriter, MetricEvent, WarningEvent
 from compression.tasks.resolution import MetricName, Task
 from compression.training.checkpoint import Checkpoint, write_checkpoint
 from compression.training.params import Training
@@ -98,7 +98,9 @@ class Context:
         """Type of matrix products during a training."""
         return torch.float32 if training.precision == "float32" else self.dtype
 
-    def record(self, step: int, values: dict[str, float]) -> None:
+    def tell(self, step: int, values: dict[str, float]) -> None:
+        """Values measured after `step` training steps of the recipe step at work: live, and for the curves."""
+        self.emit(MetricEvent(step=self.done + step, values=values))
         for name, value in values.items():
             self.curves.setdefault(name, []).append((self.done + step, value))
 

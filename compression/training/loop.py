@@ -27,7 +27,7 @@ from compression.data.batches import Batch, collate, epoch_batches
 from compression.errors import ComputeError, ReasonClass
 from compression.evaluation.loyalty import closeness
 from compression.evaluation.predict import predict
-from compression.events import MetricEvent, ProgressEvent
+from compression.events import ProgressEvent
 from compression.tasks.text_classification import majority_share, predictions, score
 from compression.training.dropout import speed_up_training_on_cpu
 from compression.training.params import Training
@@ -164,14 +164,10 @@ class _Run:
         seconds = time.monotonic() - self.started
         trained = self.step - self.started_at_step
         values["examples_per_second"] = trained * self.training.batch_size / seconds
-        self._tell(values)
+        self.context.tell(self.step, values)
         left = (self.context.total_steps - self.context.done - self.step) * seconds / trained
         done = self.context.done + self.step
         self.context.emit(ProgressEvent(step=done, total=self.context.total_steps, eta_seconds=left))
-
-    def _tell(self, values: dict[str, float]) -> None:
-        self.context.record(self.step, values)
-        self.context.emit(MetricEvent(step=self.context.done + self.step, values=values))
 
     def evaluate_if_due(self) -> None:
         """Validate, and keep the weights if they are the best so far.
@@ -187,7 +183,7 @@ class _Run:
         self.evaluated_at = self.step
         predicted = predictions(logits, task)
         value = score(self.data.metric, predicted, labels, task)
-        self._tell({f"eval.{self.data.metric}": value})
+        self.context.tell(self.step, {f"eval.{self.data.metric}": value})
         better = value > self.best_score[0]
         self.in_vain = 0 if better or not self.objective.settled else self.in_vain + 1
         loyal = 0.0 if self.data.reference is None else closeness(self.data.reference, logits)

@@ -1,9 +1,12 @@
 """Short trials that compare starting points: a few steps, no checkpoints, nothing recorded."""
 
 import torch
+from transformers import PreTrainedModel
 
 from compression.context import Context, TaskData
 from compression.data.batches import collate, epoch_batches, evaluation_batches
+from compression.evaluation.predict import predict
+from compression.tasks.text_classification import predictions, score
 from compression.training.dropout import speed_up_training_on_cpu
 from compression.training.loop import Objective, seed_step
 from compression.training.params import Training
@@ -49,3 +52,10 @@ def validation_loss(objective: Objective, data: TaskData, context: Context) -> f
         rows += len(batch.rows)
         context.stop_if_requested()
     return total / rows
+
+
+def metric_now(model: PreTrainedModel, data: TaskData, context: Context) -> float:
+    """The job's metric on the validation rows, or on the training rows where there are none."""
+    rows = data.train if data.selection is None else data.selection
+    logits = predict(model, rows, context.stop_if_requested)
+    return score(data.metric, predictions(logits, data.task), rows.labels, data.task)

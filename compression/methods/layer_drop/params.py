@@ -1,18 +1,21 @@
 """Settings of layer dropping."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture
 from compression.errors import InputError, Problem
 from compression.methods.shape import ModelShape
 from compression.settings import Settings
-from compression.training.params import Training
+from compression.training.params import Distillation, Training
+
+Rule = Literal["top", "bottom", "alternate", "symmetric"]
+Strategy = Rule | Literal["contribution"]
 
 
 class LayerDropParams(Settings):
-    """Delete layers of the fine-tuned model by a fixed rule, then train the rest to recover."""
+    """Delete layers of the fine-tuned model by a rule or by what they contribute, then train the rest to recover."""
 
     PAPER: ClassVar[str] = (
         "Sajjad et al., On the Effect of Dropping Layers of Pre-trained Transformer Models, 2023"
@@ -24,44 +27,69 @@ class LayerDropParams(Settings):
     method: Literal["layer_drop"] = "layer_drop"
     keep_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Layers that stay; half by default."""
-    strategy: Literal["top", "bottom", "alternate", "symmetric"] = "top"
-    """Which layers go: the last, the first, every other one counted from the top, or the middle ones."""
+    strategy: Strategy | Literal["best"] = "top"
+    """Which layers go: the last, the first, every other one counted from the top, the middle ones, those that change
+    their input least on training rows, or whatever `best` finds to keep most of the metric on the validation rows
+    before any training."""
+    threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """For `contribution`: only layers go whose output is more similar to their input than this (mean cosine; the paper
+    uses 0.9 to 0.95). `keep_layers` then is the fewest that stay."""
     recovery: Training | None = Training(learning_rate=5e-5, clip_norm=1.0)
     """Training of the whole remaining model; null to deliver it untrained."""
+    distillation: Distillation | None = None
+    """A pull towards the logits of the model with all its layers during recovery."""
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> Self:
+        if self.threshold is not None and self.strategy != "contribution":
+            raise ValueError("threshold is for the strategy contribution: leave it out, or choose that")
+        if self.distillation is not None and self.recovery is None:
+            raise ValueError("distillation is part of the recovery: leave it out, or ask for recovery")
+        return self
 
     @property
     def trains(self) -> Training | None:
         """The training that this step does, for plans and estimates."""
         return self.recovery
 
-    def kept(self, layers: int) -> list[int]:
-        """Indices of the layers that stay, lowest first.
+    def depth(self, layers: int) -> int:
+        """Layers that stay, the fewest where a threshold decides.
 
         Raises:
             InputError: nothing would be dropped, or the strategy cannot drop that many.
         """
         keep = self.keep_layers or layers // 2
-        drop = layers - keep
         if not 0 < keep < layers:
             message = f"of {layers} layers at least one must stay and at least one must go"
             raise InputError(Problem("successor_too_deep", message, "/keep_layers"))
-        if self.strategy == "top":
-            return list(range(keep))
-        if self.strategy == "bottom":
-            return list(range(drop, layers))
-        if self.strategy == "symmetric":
-            below = (keep + 1) // 2
-            return [*range(below), *range(below + drop, layers)]
-        if drop > layers // 2:
+        if self.strategy == "alternate" and layers - keep > layers // 2:
             message = f"alternate dropping removes every other layer, at most {layers // 2} of {layers}"
             raise InputError(Problem("too_many_to_alternate", message, "/keep_layers"))
-        dropped = {layers - 1 - 2 * i for i in range(drop)}
-        return [i for i in range(layers) if i not in dropped]
+        return keep
 
     def resulting(self, shape: ModelShape) -> ModelShape:
-        """The shape this step leaves.
+        """The shape this step leaves, with the fewest layers that may stay.
 
         Raises:
             InputError: the step cannot be applied to a model of this shape.
         """
-        return shape.model_copy(update={"layers": len(self.kept(shape.layers))})
+        return shape.model_copy(update={"layers": self.depth(shape.layers)})
+
+
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+
+def kept_by_rule(rule: Rule, layers: int, keep: int) -> list[int]:
+    """Indices of the layers that stay, lowest first; fewer than `keep` where `alternate` cannot drop so many."""
+    drop = layers - keep
+    match rule:
+        case "top":
+            return list(range(keep))
+        case "bottom":
+            return list(range(drop, layers))
+        case "symmetric":
+            below = (keep + 1) // 2
+            return [*range(below), *range(below + drop, layers)]
+        case "alternate":
+            dropped = {layers - 1 - 2 * i for i in range(drop)}
+            return [i for i in range(layers) if i not in dropped]

@@ -1,13 +1,14 @@
-"""Which layers each strategy keeps."""
+"""Which layers each rule keeps, and what is refused."""
 
 import pytest
+from pydantic import ValidationError
 
 from compression.errors import InputError
-from compression.methods.layer_drop.params import LayerDropParams
+from compression.methods.layer_drop.params import LayerDropParams, Rule, kept_by_rule
 
 
 @pytest.mark.parametrize(
-    ("strategy", "keep", "kept"),
+    ("rule", "keep", "kept"),
     [
         ("top", 8, [0, 1, 2, 3, 4, 5, 6, 7]),
         ("bottom", 8, [4, 5, 6, 7, 8, 9, 10, 11]),
@@ -15,15 +16,29 @@ from compression.methods.layer_drop.params import LayerDropParams
         ("alternate", 6, [0, 2, 4, 6, 8, 10]),
         ("symmetric", 8, [0, 1, 2, 3, 8, 9, 10, 11]),
         ("symmetric", 7, [0, 1, 2, 3, 9, 10, 11]),
-        ("top", None, [0, 1, 2, 3, 4, 5]),
     ],
 )
-def test_kept_layers_of_twelve(strategy: str, keep: int | None, kept: list[int]) -> None:
-    params = LayerDropParams.model_validate({"strategy": strategy, "keep_layers": keep})
-    assert params.kept(12) == kept
+def test_kept_layers_of_twelve(rule: Rule, keep: int, kept: list[int]) -> None:
+    assert kept_by_rule(rule, 12, keep) == kept
 
 
-@pytest.mark.parametrize(("strategy", "keep"), [("top", 12), ("top", 13), ("alternate", 5)])
+def test_half_stays_by_default() -> None:
+    assert LayerDropParams().depth(12) == 6
+
+
+@pytest.mark.parametrize(("strategy", "keep"), [("top", 12), ("best", 13), ("alternate", 5)])
 def test_impossible_numbers_are_refused(strategy: str, keep: int) -> None:
     with pytest.raises(InputError):
-        LayerDropParams.model_validate({"strategy": strategy, "keep_layers": keep}).kept(12)
+        LayerDropParams.model_validate({"strategy": strategy, "keep_layers": keep}).depth(12)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"threshold": 0.9}, "leave it out, or choose that"),
+        ({"distillation": {}, "recovery": None}, "leave it out, or ask for recovery"),
+    ],
+)
+def test_settings_without_effect_are_refused(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        LayerDropParams.model_validate(settings)

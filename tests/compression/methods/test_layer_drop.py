@@ -1,0 +1,109 @@
+"""Layers chosen by what they contribute and by trying."""
+
+import io
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from compression.checkpoints.facts import Architecture
+from compression.checkpoints.loading import load_model, open_source
+from compression.context import Context, TaskData
+from compression.data.encoding import encode_rows
+from compression.errors import Stopped
+from compression.events import EventWriter, parse_event
+from compression.methods.layer_drop.choice import layer_similarities, least_similar
+from compression.run import run
+from compression.tasks.resolution import Columns, Task
+from tests.checkpoints import make_tiny_checkpoint
+from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
+
+CPU = torch.device("cpu")
+SIMILARITIES = [0.5, 0.97, 0.8, 0.99, 0.92, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("keep", "threshold", "kept"),
+    [
+        (3, None, [0, 2, 5]),
+        (3, 0.95, [0, 2, 4, 5]),
+        (5, 0.5, [0, 1, 2, 4, 5]),
+        (1, 0.999, [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_the_most_similar_layers_go(keep: int, threshold: float | None, kept: list[int]) -> None:
+    assert least_similar(SIMILARITIES, keep, threshold) == kept
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert"])
+def test_similarity_is_the_mean_cosine_over_the_real_word_pieces(
+    tmp_path: Path, architecture: Architecture
+) -> None:
+    source = open_source(make_tiny_checkpoint(tmp_path / "m", architecture, layers=3))
+    model = load_model(source.folder, source.facts, CPU)
+    texts = ["the movie was good", "a film", "very very boring story that"]
+    rows = encode_rows(source.tokenizer, texts, None, np.array([0, 1, 0]), 32)
+    task = Task(columns=Columns(text="text", label="label"), labels={}, label_names=["a", "b"],
+                problem_type="single_label", max_length=32)  # fmt: skip
+    context = Context(
+        source=source, device=CPU, dtype=torch.float32, seed=7, emit=EventWriter(io.StringIO()),
+        stop_requested=lambda: False, checkpoint_folder=tmp_path, checkpoint_seconds=60, total_steps=1,
+    )  # fmt: skip
+    measured = layer_similarities(model, TaskData(task, "accuracy", rows, None, rows), context)
+
+    batch = source.tokenizer(texts, padding=True, return_tensors="pt")
+    batch.pop("token_type_ids", None)
+    with torch.no_grad():
+        states = model(**batch, output_hidden_states=True).hidden_states
+    real = batch["attention_mask"].bool()
+    cosines = [functional.cosine_similarity(a, b, dim=-1)[real].mean() for a, b in pairwise(states)]
+    assert measured == pytest.approx([float(c) for c in cosines], abs=1e-4)
+
+
+def test_best_tells_what_each_strategy_keeps_and_takes_the_best_after_an_interruption_too(
+    tmp_path: Path,
+) -> None:
+    step = {"method": "layer_drop", "keep_layers": 2, "strategy": "best", "recovery": TRAINING}
+    spec = make_spec(tmp_path, [step])
+    report = run_to_end(spec, tmp_path / "whole")
+    (note,) = report.notes
+    for strategy in ("top", "bottom", "alternate", "symmetric", "contribution"):
+        assert f"{strategy} " in note
+        assert len(report.curves[f"untrained.{strategy}"]) == 1
+    values = {name: points[0].value for name, points in report.curves.items() if name.startswith("untrained")}
+    assert f"kept: {max(values, key=lambda name: values[name]).removeprefix('untrained.')}" in note
+
+    events = io.StringIO()
+    with pytest.raises(Stopped):
+        run(spec, tmp_path / "stopped", EventWriter(events), stop_after(12))
+    newest = max((tmp_path / "stopped" / "checkpoints").glob("*.safetensors"))
+    assert any(parse_event(line).type == "metric" for line in events.getvalue().splitlines())
+    runtime = spec.runtime.model_copy(update={"resume_from": newest})
+    again = run_to_end(spec.model_copy(update={"runtime": runtime}), tmp_path / "again")
+    assert weights_of(tmp_path / "again") == weights_of(tmp_path / "whole")
+    assert again.notes == report.notes
+
+
+def test_a_threshold_that_no_layer_passes_is_warned_of(tmp_path: Path) -> None:
+    step = {"method": "layer_drop", "strategy": "contribution", "threshold": 0.999999, "recovery": None}
+    report = run_to_end(make_spec(tmp_path, [step]), tmp_path / "out")
+    assert report.after.layers == report.before.layers
+    assert any("no layer is more similar" in warning for warning in report.warnings)
+
+
+def test_the_pull_towards_the_whole_model_changes_what_is_learnt(tmp_path: Path) -> None:
+    results = []
+    for name, distillation in (("without", None), ("with", {"weight": 0.9, "temperature": 3})):
+        step = {
+            "method": "layer_drop",
+            "keep_layers": 2,
+            "distillation": distillation,
+            "recovery": TRAINING,
+        }
+        (tmp_path / name).mkdir()
+        run_to_end(make_spec(tmp_path / name, [step]), tmp_path / name / "out")
+        results.append(weights_of(tmp_path / name / "out"))
+    assert results[0] != results[1]
