@@ -14,7 +14,8 @@ from compression.checkpoints.loading import Source
 from compression.data.encoding import Encoded
 from compression.errors import Stopped
 from compression.events import AliveEvent, EventWriter, MetricEvent, WarningEvent
-from compression.tasks.resolution import MetricName, Task
+from compression.tasks.columns import MetricName
+from compression.tasks.resolution import Task
 from compression.training.checkpoint import Checkpoint, write_checkpoint
 from compression.training.params import Training
 

@@ -15,10 +15,10 @@ def soft_target_loss(student: torch.Tensor, teacher: torch.Tensor, temperature: 
     divergence = functional.kl_div(
         functional.log_softmax(student.float() / temperature, dim=-1),
         functional.log_softmax(teacher.float() / temperature, dim=-1),
-        reduction="batchmean",
+        reduction="sum",
         log_target=True,
     )
-    return divergence * temperature**2
+    return divergence / max(len(student), 1) * temperature**2
 
 
 def masked_mse(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from transformers import PreTrainedModel
 
-from compression.architectures import ANATOMIES
+from compression.architectures import anatomy_for
 from compression.checkpoints.inspection import inspect_checkpoint
 from compression.checkpoints.loading import (
     Source,
@@ -22,7 +22,6 @@ from compression.checkpoints.loading import (
     with_tokenizer,
 )
 from compression.context import Context, TaskData
-from compression.data.encoding import encode_split
 from compression.errors import InputError, Problem
 from compression.evaluation.compare import Comparison, compare
 from compression.evaluation.predict import predict
@@ -31,6 +30,7 @@ from compression.export.artifacts import write_artifacts
 from compression.machine import choose_device, compute_dtype, use_threads
 from compression.report.schema import Report
 from compression.spec import RunSpec
+from compression.tasks.encoding import encode_split
 from compression.training.checkpoint import read_checkpoint
 
 
@@ -171,7 +171,7 @@ def _model_to_start_from(source: Source, context: Context) -> PreTrainedModel:
     """The source, or what the finished steps of an interrupted run made of it."""
     if context.step_input is None or context.step_config is None:
         return load_model(source.folder, source.facts, context.device)
-    anatomy = ANATOMIES[source.facts.architecture]
+    anatomy = anatomy_for(source.facts)
     model = anatomy.model_class(anatomy.config_class.from_dict(context.step_config))
     model.load_state_dict(context.step_input)
     return cast(PreTrainedModel, model.eval().to(context.device))

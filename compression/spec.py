@@ -1,5 +1,6 @@
 """What a job asks of the engine (`Plan`), and what one run of it is given (`RunSpec`)."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +12,8 @@ from compression.errors import InputError, Problem
 from compression.methods.shape import ModelShape
 from compression.registry import Step
 from compression.settings import Settings
-from compression.tasks.resolution import MetricName, Task, TaskRequest, resolve_metric, resolve_task
+from compression.tasks.columns import MetricName
+from compression.tasks.resolution import Task, TaskRequest, resolve_metric, resolve_task
 
 
 class LatencyRequest(Settings):
@@ -74,6 +76,9 @@ def resolve(recipe: Recipe, model: ModelFacts, dataset: DatasetSummary) -> Plan:
     problems: list[Problem] = []
     shape = ModelShape.of(model)
     for index, step in enumerate(recipe.steps):
+        if unfit := list(_unfit(step, index, model)):
+            problems += unfit
+            break
         try:
             shape = step.resulting(shape)
         except InputError as error:
@@ -92,6 +97,17 @@ def resolve(recipe: Recipe, model: ModelFacts, dataset: DatasetSummary) -> Plan:
     evaluation = recipe.evaluation.model_copy(update={"metric": metric})
     settled = {name: getattr(recipe, name) for name in _Compute.model_fields}
     return Plan(**{**settled, "task": task, "evaluation": evaluation})
+
+
+def _unfit(step: Step, index: int, model: ModelFacts) -> Iterator[Problem]:
+    """Why a method cannot be used on a model of this kind."""
+    for kind, own, served in (
+        ("architecture", model.architecture, step.ARCHITECTURES),
+        ("task", model.task, step.TASKS),
+    ):
+        if own not in served:
+            message = f"{step.method} does not serve the {kind} {own}, only {', '.join(served)}"
+            yield Problem("method_does_not_fit", message, f"/steps/{index}/method")
 
 
 class Runtime(Settings):

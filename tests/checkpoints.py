@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from compression.checkpoints.facts import Architecture
+from compression.checkpoints.facts import Architecture, TaskType
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -17,6 +17,10 @@ WORDS = """
 """Words that are one token for the WordPiece tokenizers; all else is spelt in single characters."""
 
 MAX_LENGTH = 64
+LABELS: dict[TaskType, tuple[str, ...]] = {
+    "text-classification": ("negative", "positive"),
+    "token-classification": ("O", "B-thing", "I-thing"),
+}
 
 
 def make_tiny_checkpoint(
@@ -25,21 +29,23 @@ def make_tiny_checkpoint(
     *,
     layers: int = 2,
     hidden: int = 16,
-    labels: Sequence[str] = ("negative", "positive"),
+    task: TaskType = "text-classification",
+    labels: Sequence[str] | None = None,
     regression: bool = False,
     dtype: Literal["float32", "float16", "bfloat16"] = "float32",
     seed: int = 0,
     max_shard_size: str = "1GB",
 ) -> Path:
-    """Write a classifier with random weights and its tokenizer to `folder`, and return the folder."""
+    """Write a model with random weights and its tokenizer to `folder`, and return the folder."""
     import torch  # costs seconds, and not every test that imports this module makes a checkpoint
 
     tokenizer = _tokenizer(architecture)
-    names = ["LABEL_0"] if regression else list(labels)
+    names = ["LABEL_0"] if regression else list(labels or LABELS[task])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _random_model(architecture, layers, hidden, len(tokenizer), names)
-    model.config.problem_type = "regression" if regression else "single_label_classification"
+        model = _random_model(architecture, task, layers, hidden, len(tokenizer), names)
+    if task == "text-classification":
+        model.config.problem_type = "regression" if regression else "single_label_classification"
     model.to(dtype=getattr(torch, dtype))  # type: ignore[call-arg]
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     tokenizer.save_pretrained(folder)
@@ -47,9 +53,11 @@ def make_tiny_checkpoint(
 
 
 def _random_model(
-    architecture: Architecture, layers: int, hidden: int, vocabulary: int, labels: list[str]
+    architecture: Architecture, task: TaskType, layers: int, hidden: int, vocabulary: int, labels: list[str]
 ) -> "PreTrainedModel":
     import transformers
+
+    from compression.architectures import ANATOMIES
 
     common: dict[str, Any] = {
         "vocab_size": vocabulary,
@@ -58,19 +66,16 @@ def _random_model(
         "id2label": dict(enumerate(labels)),
         "label2id": {label: i for i, label in enumerate(labels)},
     }
+    model_class = ANATOMIES[architecture, task].model_class
     if architecture == "distilbert":
         common |= {"n_layers": layers, "dim": hidden, "n_heads": 2, "hidden_dim": 2 * hidden}
-        return transformers.DistilBertForSequenceClassification(
-            transformers.DistilBertConfig(max_position_embeddings=MAX_LENGTH, **common)
-        )
+        return model_class(transformers.DistilBertConfig(max_position_embeddings=MAX_LENGTH, **common))
     common |= {"num_hidden_layers": layers, "hidden_size": hidden}
     common |= {"num_attention_heads": 2, "intermediate_size": 2 * hidden}
     if architecture == "bert":
-        return transformers.BertForSequenceClassification(
-            transformers.BertConfig(max_position_embeddings=MAX_LENGTH, **common)
-        )
+        return model_class(transformers.BertConfig(max_position_embeddings=MAX_LENGTH, **common))
     # RoBERTa counts positions from its padding id + 1.
-    return transformers.RobertaForSequenceClassification(
+    return model_class(
         transformers.RobertaConfig(max_position_embeddings=MAX_LENGTH + 2, type_vocab_size=1, **common)
     )
 

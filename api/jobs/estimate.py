@@ -76,7 +76,7 @@ def _training_steps(training: Training | None, rows: int) -> int:
 
 def _pieces_per_row(plan: Plan, model: ModelFacts, dataset: DatasetSummary) -> float:
     train = dataset.splits["train"]
-    columns = [train.column(name) for name in (plan.task.columns.text, plan.task.columns.text_pair) if name]
+    columns = [train.column(name) for name in plan.task.columns_read]
     words = sum(column.lengths.mean for column in columns if column)
     return min(words * PIECES_PER_WORD + SPECIAL_PIECES, model.max_length)
 

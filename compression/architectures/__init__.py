@@ -1,33 +1,44 @@
 """Where layers, embeddings and heads sit in each architecture, so that no method names a module path."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from torch import nn
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    BertForTokenClassification,
     DistilBertConfig,
     DistilBertForSequenceClassification,
+    DistilBertForTokenClassification,
     PretrainedConfig,
     PreTrainedModel,
     RobertaConfig,
     RobertaForSequenceClassification,
+    RobertaForTokenClassification,
 )
+
+from compression.checkpoints.facts import Architecture, ModelFacts, TaskType
 
 
 @dataclass(frozen=True, slots=True)
-class Anatomy:
-    """One architecture: its classes, and paths to the modules that methods work on."""
+class Body:
+    """What all models of an architecture share: the config, and paths to the modules that methods work on."""
 
     config_class: type[PretrainedConfig]
-    model_class: type[PreTrainedModel]
     layers: str
     """The list that the encoder walks: each element maps hidden states (B, L, H) to hidden states (B, L, H)."""
     embeddings: str
-    head: tuple[str, ...]
-    """Modules between the last layer and the logits."""
     positions_after_padding: bool = False
     """Positions are counted from the padding id + 1, which therefore must stay what it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anatomy(Body):
+    """One class of model: an architecture with the head of a task."""
+
+    model_class: type[PreTrainedModel]
+    head: tuple[str, ...]
+    """Modules between the last layer and the logits."""
 
     def layers_of(self, model: PreTrainedModel) -> nn.ModuleList:
         layers = model.get_submodule(self.layers)
@@ -54,34 +65,40 @@ class Anatomy:
         return [model.get_submodule(path) for path in self.head]
 
 
-ANATOMIES: dict[str, Anatomy] = {
-    "bert": Anatomy(
-        BertConfig,
-        BertForSequenceClassification,
-        layers="bert.encoder.layer",
-        embeddings="bert.embeddings",
-        head=("bert.pooler", "classifier"),
+_BODIES: dict[Architecture, Body] = {
+    "bert": Body(BertConfig, "bert.encoder.layer", "bert.embeddings"),
+    "roberta": Body(
+        RobertaConfig, "roberta.encoder.layer", "roberta.embeddings", positions_after_padding=True
     ),
-    "roberta": Anatomy(
-        RobertaConfig,
-        RobertaForSequenceClassification,
-        layers="roberta.encoder.layer",
-        embeddings="roberta.embeddings",
-        head=("classifier",),
-        positions_after_padding=True,
-    ),
-    "distilbert": Anatomy(
-        DistilBertConfig,
-        DistilBertForSequenceClassification,
-        layers="distilbert.transformer.layer",
-        embeddings="distilbert.embeddings",
-        head=("pre_classifier", "classifier"),
-    ),
+    "distilbert": Body(DistilBertConfig, "distilbert.transformer.layer", "distilbert.embeddings"),
 }
+_HEADS: dict[tuple[Architecture, TaskType], tuple[type[PreTrainedModel], tuple[str, ...]]] = {
+    ("bert", "text-classification"): (BertForSequenceClassification, ("bert.pooler", "classifier")),
+    ("bert", "token-classification"): (BertForTokenClassification, ("classifier",)),
+    ("roberta", "text-classification"): (RobertaForSequenceClassification, ("classifier",)),
+    ("roberta", "token-classification"): (RobertaForTokenClassification, ("classifier",)),
+    ("distilbert", "text-classification"): (
+        DistilBertForSequenceClassification,
+        ("pre_classifier", "classifier"),
+    ),
+    ("distilbert", "token-classification"): (DistilBertForTokenClassification, ("classifier",)),
+}
+ANATOMIES: dict[tuple[Architecture, TaskType], Anatomy] = {
+    (architecture, task): Anatomy(**asdict(_BODIES[architecture]), model_class=model_class, head=head)
+    for (architecture, task), (model_class, head) in _HEADS.items()
+}
+"""Where things sit in each class of model that is accepted."""
+
+_BY_CLASS = {anatomy.model_class: anatomy for anatomy in ANATOMIES.values()}
+
+
+def anatomy_for(facts: ModelFacts) -> Anatomy:
+    """The anatomy of the model that a checkpoint holds."""
+    return ANATOMIES[facts.architecture, facts.task]
 
 
 def anatomy_of(model: PreTrainedModel) -> Anatomy:
-    return ANATOMIES[model.config.model_type]
+    return _BY_CLASS[type(model)]
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -4,14 +4,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from compression.checkpoints.facts import Architecture
+from compression.checkpoints.facts import Architecture, ProblemType, TaskType
 from compression.errors import InputError, Problem
 
-CLASSES: dict[Architecture, str] = {
-    "bert": "BertForSequenceClassification",
-    "roberta": "RobertaForSequenceClassification",
-    "distilbert": "DistilBertForSequenceClassification",
+HEADS: dict[str, TaskType] = {
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
 }
+NAMES: dict[Architecture, str] = {"bert": "Bert", "roberta": "Roberta", "distilbert": "DistilBert"}
+CLASSES: dict[Architecture, dict[str, TaskType]] = {
+    architecture: {f"{name}{head}": task for head, task in HEADS.items()}
+    for architecture, name in NAMES.items()
+}
+"""The classes of transformers that are accepted, and the task that each is for."""
+LABELLED: tuple[TaskType, ...] = ("text-classification", "token-classification")
+"""Tasks whose labels the config names."""
 MAX_LABELS = 1000
 
 REFUSED = {
@@ -133,15 +140,15 @@ class DistilBertConfig(_Config):
         return self.hidden_dim
 
 
-ClassifierConfig = BertConfig | RobertaConfig | DistilBertConfig
-_MODELS: dict[str, type[ClassifierConfig]] = {
+CheckedConfig = BertConfig | RobertaConfig | DistilBertConfig
+_MODELS: dict[str, type[CheckedConfig]] = {
     "bert": BertConfig,
     "roberta": RobertaConfig,
     "distilbert": DistilBertConfig,
 }
 
 
-def parse_config(raw: dict[str, Any]) -> ClassifierConfig:
+def parse_config(raw: dict[str, Any]) -> CheckedConfig:
     """Judge the content of a `config.json`.
 
     Raises:
@@ -165,29 +172,42 @@ def parse_config(raw: dict[str, Any]) -> ClassifierConfig:
         }
         problems += [_problem(key, "invalid_config_value", message) for key, message in wrong.items()]
         raise InputError(problems) from error
-    problems += _class_problems(config) + _size_problems(config) + _label_problems(config)
+    wrong_class = _class_problems(config)
+    problems += wrong_class + _size_problems(config)
+    if not wrong_class and task_of(config) in LABELLED:
+        problems += _label_problems(config)
     if problems:
         raise InputError(problems)
     return config
 
 
-def _class_problems(config: ClassifierConfig) -> list[Problem]:
-    expected = CLASSES[config.model_type]
-    if config.architectures in (None, [expected]):
+def task_of(config: CheckedConfig) -> TaskType:
+    """The task of the class that the config names; text classification where it names none."""
+    if config.architectures is None:
+        return "text-classification"
+    return CLASSES[config.model_type][config.architectures[0]]
+
+
+def problem_type_of(config: CheckedConfig) -> ProblemType:
+    """The kind of a text classifier."""
+    return "regression" if len(config.labels) == 1 else "single_label"
+
+
+def _class_problems(config: CheckedConfig) -> list[Problem]:
+    accepted = CLASSES[config.model_type]
+    if config.architectures is None or (
+        len(config.architectures) == 1 and config.architectures[0] in accepted
+    ):
         return []
-    if any(name.endswith(("Model", "ForMaskedLM", "ForPreTraining")) for name in config.architectures or ()):
-        message = f"the model was saved without a classification head: fine-tune and save a {expected}"
-        return [_problem("architectures", "no_classification_head", message)]
-    return [
-        _problem(
-            "architectures",
-            "unsupported_architecture",
-            f"for {config.model_type}, only {expected} is supported",
-        )
-    ]
+    names = ", ".join(accepted)
+    if any(name.endswith(("Model", "ForMaskedLM", "ForPreTraining")) for name in config.architectures):
+        message = f"the model was saved without the head of a task: fine-tune it and save one of {names}"
+        return [_problem("architectures", "no_task_head", message)]
+    message = f"for {config.model_type}, supported are {names}"
+    return [_problem("architectures", "unsupported_architecture", message)]
 
 
-def _size_problems(config: ClassifierConfig) -> list[Problem]:
+def _size_problems(config: CheckedConfig) -> list[Problem]:
     problems = []
     if config.hidden_size % config.num_attention_heads:
         message = f"{config.hidden_size} is not divisible by the {config.num_attention_heads} attention heads"
@@ -205,7 +225,7 @@ def _size_problems(config: ClassifierConfig) -> list[Problem]:
     return problems
 
 
-def _label_problems(config: ClassifierConfig) -> list[Problem]:
+def _label_problems(config: CheckedConfig) -> list[Problem]:
     def wrong(key: str, message: str) -> Problem:
         return _problem(key, "inconsistent_labels", message)
 
@@ -227,6 +247,8 @@ def _label_problems(config: ClassifierConfig) -> list[Problem]:
     generic = {f"LABEL_{i}": i for i in range(len(labels))}
     if config.label2id and config.label2id not in ({label: i for i, label in enumerate(labels)}, generic):
         problems.append(wrong("label2id", "it is not the inverse of id2label"))
+    if task_of(config) != "text-classification":
+        return problems
     if config.problem_type == "multi_label_classification":
         message = "several labels per text are not supported: single-label classification and regression are"
         problems.append(_problem("problem_type", "unsupported_task", message))

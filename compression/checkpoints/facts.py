@@ -5,6 +5,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Architecture = Literal["bert", "roberta", "distilbert"]
+TaskType = Literal["text-classification", "token-classification"]
+"""Named as the Hugging Face Hub names them. A checkpoint's own class tells its task."""
 ProblemType = Literal["single_label", "regression"]
 
 
@@ -14,8 +16,9 @@ class ModelFacts(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     architecture: Architecture
-    task: Literal["text-classification"]
-    problem_type: ProblemType
+    task: TaskType
+    problem_type: ProblemType | None
+    """The kind of text classification; null for other tasks."""
     labels: list[str]
     """Label names by class id; one entry for regression."""
     layers: int

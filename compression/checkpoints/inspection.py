@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from compression.checkpoints.config import ClassifierConfig, parse_config
+from compression.checkpoints.config import LABELLED, CheckedConfig, parse_config, problem_type_of, task_of
 from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.layout import expected_tensors
 from compression.checkpoints.safetensors_header import TensorInfo
@@ -42,7 +42,7 @@ def checkpoint_files(folder: Path) -> list[str]:
 
 
 def inspect_checkpoint(folder: Path) -> ModelFacts:
-    """Judge a checkpoint of a text classifier.
+    """Judge a checkpoint.
 
     Raises:
         InputError: every problem found.
@@ -98,11 +98,11 @@ def _file_problems(folder: Path) -> list[Problem]:
     return problems
 
 
-def _read_config(folder: Path) -> ClassifierConfig:
+def _read_config(folder: Path) -> CheckedConfig:
     return parse_config(read_json_object(folder / "config.json", MAX_CONFIG_BYTES))
 
 
-def _tokenizer_problems(folder: Path, config: ClassifierConfig) -> list[Problem]:
+def _tokenizer_problems(folder: Path, config: CheckedConfig) -> list[Problem]:
     token_ids = count_token_ids(folder, config.model_type)
     if token_ids <= config.vocab_size:
         return []
@@ -110,16 +110,17 @@ def _tokenizer_problems(folder: Path, config: ClassifierConfig) -> list[Problem]
     return [Problem("tokenizer_exceeds_embeddings", message, "tokenizer.json")]
 
 
-def _facts(folder: Path, config: ClassifierConfig, tensors: dict[str, TensorInfo]) -> ModelFacts:
+def _facts(folder: Path, config: CheckedConfig, tensors: dict[str, TensorInfo]) -> ModelFacts:
     weights = [tensors[name] for name in expected_tensors(config)]
     by_format: Counter[str] = Counter()
     for tensor in weights:
         by_format[tensor.dtype] += tensor.elements
+    task = task_of(config)
     return ModelFacts(
         architecture=config.model_type,
-        task="text-classification",
-        problem_type="regression" if len(config.labels) == 1 else "single_label",
-        labels=config.labels,
+        task=task,
+        problem_type=problem_type_of(config) if task == "text-classification" else None,
+        labels=config.labels if task in LABELLED else [],
         layers=config.num_hidden_layers,
         hidden_size=config.hidden_size,
         attention_heads=config.num_attention_heads,

@@ -3,14 +3,14 @@
 import re
 from collections.abc import Iterator
 
-from compression.checkpoints.config import ClassifierConfig
+from compression.checkpoints.config import CheckedConfig, task_of
 
 Shape = tuple[int, ...]
 
 HARMLESS = re.compile(
     r"(bert|roberta|distilbert)\.embeddings\.(position_ids|token_type_ids)"
     # Buffers and an unused layer that older versions of transformers saved.
-    r"|roberta\.pooler\.dense\.(weight|bias)"
+    r"|(bert|roberta)\.pooler\.dense\.(weight|bias)"
 )
 """Extra tensors that change nothing."""
 
@@ -19,8 +19,8 @@ def is_head(name: str) -> bool:
     return name.startswith(("classifier.", "pre_classifier."))
 
 
-def expected_tensors(config: ClassifierConfig) -> dict[str, Shape]:
-    """Name and shape of every weight of a classifier with this config."""
+def expected_tensors(config: CheckedConfig) -> dict[str, Shape]:
+    """Name and shape of every weight of a model with this config."""
     body = config.model_type
     shapes = {f"{body}.embeddings.{name}": shape for name, shape in _embeddings(config)}
     layer = _distilbert_layer if body == "distilbert" else _bert_layer
@@ -30,7 +30,7 @@ def expected_tensors(config: ClassifierConfig) -> dict[str, Shape]:
     return shapes | dict(_head(config))
 
 
-def _embeddings(config: ClassifierConfig) -> Iterator[tuple[str, Shape]]:
+def _embeddings(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
     width = config.hidden_size
     yield "word_embeddings.weight", (config.vocab_size, width)
     yield "position_embeddings.weight", (config.max_position_embeddings, width)
@@ -39,7 +39,7 @@ def _embeddings(config: ClassifierConfig) -> Iterator[tuple[str, Shape]]:
     yield from _norm("LayerNorm", width)
 
 
-def _bert_layer(config: ClassifierConfig) -> Iterator[tuple[str, Shape]]:
+def _bert_layer(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
     width, inner = config.hidden_size, config.intermediate_size
     for name in ("query", "key", "value"):
         yield from _linear(f"attention.self.{name}", width, width)
@@ -50,7 +50,7 @@ def _bert_layer(config: ClassifierConfig) -> Iterator[tuple[str, Shape]]:
     yield from _norm("output.LayerNorm", width)
 
 
-def _distilbert_layer(config: ClassifierConfig) -> Iterator[tuple[str, Shape]]:
+def _distilbert_layer(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
     width, inner = config.hidden_size, config.intermediate_size
     for name in ("q_lin", "k_lin", "v_lin", "out_lin"):
         yield from _linear(f"attention.{name}", width, width)
@@ -60,9 +60,11 @@ def _distilbert_layer(config: ClassifierConfig) -> Iterator[tuple[str, Shape]]:
     yield from _norm("output_layer_norm", width)
 
 
-def _head(config: ClassifierConfig) -> Iterator[tuple[str, Shape]]:
+def _head(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
     width, classes = config.hidden_size, len(config.labels)
-    if config.model_type == "roberta":
+    if task_of(config) == "token-classification":
+        yield from _linear("classifier", classes, width)
+    elif config.model_type == "roberta":
         yield from _linear("classifier.dense", width, width)
         yield from _linear("classifier.out_proj", classes, width)
     else:

@@ -5,21 +5,25 @@ import shutil
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from safetensors.torch import save_file
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from compression.architectures import ANATOMIES
-from compression.checkpoints.facts import ModelFacts
+from compression.architectures import anatomy_for
+from compression.checkpoints.facts import ModelFacts, ProblemType
 from compression.checkpoints.inspection import checkpoint_files, inspect_checkpoint, sanitized_config
 from compression.errors import InputError, Problem
 
 disable_progress_bar()  # nobody watches: standard error is the log of a job
 TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 VOCABULARY_FILES = ("tokenizer.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt")
+PROBLEM_TYPES: dict[
+    ProblemType | None, Literal["regression", "single_label_classification", "multi_label_classification"]
+] = {"regression": "regression", "single_label": "single_label_classification"}
+"""What transformers calls them."""
 STORAGE_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -54,13 +58,11 @@ def load_model(folder: Path, facts: ModelFacts, device: torch.device) -> PreTrai
     Raises:
         InputError: a weight of the model is not in the files (transformers would leave it random).
     """
-    anatomy = ANATOMIES[facts.architecture]
+    anatomy = anatomy_for(facts)
     config = anatomy.config_class.from_dict(
         sanitized_config(json.loads((folder / "config.json").read_bytes()))
     )
-    config.problem_type = (
-        "regression" if facts.problem_type == "regression" else "single_label_classification"
-    )
+    config.problem_type = PROBLEM_TYPES.get(facts.problem_type)
     loaded: Any = anatomy.model_class.from_pretrained(
         folder,
         config=config,

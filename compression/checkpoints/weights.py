@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compression.checkpoints.config import ClassifierConfig
+from compression.checkpoints.config import CheckedConfig, task_of
 from compression.checkpoints.layout import HARMLESS, expected_tensors, is_head
 from compression.checkpoints.safetensors_header import TensorInfo, read_header
 from compression.errors import InputError, Problem
@@ -79,17 +79,17 @@ def _read_shards(folder: Path, weight_map: object) -> dict[str, TensorInfo]:
     return tensors
 
 
-def check_tensors(tensors: dict[str, TensorInfo], config: ClassifierConfig) -> list[Problem]:
+def check_tensors(tensors: dict[str, TensorInfo], config: CheckedConfig) -> list[Problem]:
     """Compare names, shapes and number formats with those of the architecture."""
     expected = expected_tensors(config)
     missing = [name for name in expected if name not in tensors]
     head = [name for name in expected if is_head(name)]
     if set(head) <= set(missing):
-        message = "the weights hold no classification head: fine-tune the model for classification first"
-        return [Problem("no_classification_head", message, SINGLE)]
+        message = f"the weights hold no head for {task_of(config)}: fine-tune the model first"
+        return [Problem("no_task_head", message, SINGLE)]
     unexpected = [name for name in tensors if name not in expected and not HARMLESS.fullmatch(name)]
     present = [(name, tensors[name], shape) for name, shape in expected.items() if name in tensors]
-    foreign = f"a {config.model_type} classifier has no such weight"
+    foreign = f"a {config.model_type} for {task_of(config)} has no such weight"
     accepted = f"is not one of {', '.join(EXPONENTS)}"
     return [
         *_few(Problem("missing_weights", "the weight is missing", _place(SINGLE, name)) for name in missing),

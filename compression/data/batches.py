@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 
 from compression.data.encoding import Encoded
+from compression.tasks.resolution import Task
 
 WINDOW = 50
 """Batches sorted by length together; small enough that batches stay a random sample, large enough to save padding."""
@@ -17,7 +18,13 @@ EVALUATION_PIECES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """B rows of L word pieces: `input_ids`, `token_type_ids`, `attention_mask` (B, L), `labels` and `rows` (B,)."""
+    """B sequences of L word pieces: `input_ids`, `token_type_ids`, `attention_mask` (B, L); `rows` (B,) their numbers.
+
+    The model has K outputs that count: one for each sequence, or those at the `marked` (B, L) pieces, in order.
+    `outputs` (K,) are their numbers among those of the split, `labels` (K, ...) what they should be.
+    """
+
+    task: Task
 
     input_ids: torch.Tensor
     token_type_ids: torch.Tensor | None
@@ -25,6 +32,8 @@ class Batch:
     """None where no row is padded."""
     labels: torch.Tensor
     rows: npt.NDArray[np.int64]
+    outputs: npt.NDArray[np.int64]
+    marked: torch.Tensor | None = None
 
     @property
     def inputs(self) -> dict[str, torch.Tensor]:
@@ -44,20 +53,31 @@ def collate(
     lengths = data.lengths[rows]
     longest = padded_to or int(lengths.max())
     real = np.arange(longest) < lengths[:, None]
-    places = np.concatenate([np.arange(data.offsets[row], data.offsets[row + 1]) for row in rows])
+    places = _ranges(data.offsets, rows)
     input_ids = np.full(real.shape, data.pad_piece, dtype=np.int64)
     input_ids[real] = data.pieces[places]
     segments = None
     if data.segments is not None:
         segments = np.zeros(real.shape, dtype=np.int64)
         segments[real] = data.segments[places]
+    outputs, marked = rows, None
+    if data.marked is not None:
+        outputs, marked = _ranges(data.outputs, rows), np.zeros(real.shape, dtype=np.bool_)
+        marked[real] = data.marked[places]
     return Batch(
+        task=data.task,
         input_ids=torch.from_numpy(input_ids).to(device),
         token_type_ids=None if segments is None else torch.from_numpy(segments).to(device),
         attention_mask=None if real.all() else torch.from_numpy(real.astype(np.int64)).to(device),
-        labels=torch.from_numpy(data.labels[rows]).to(device),
+        labels=torch.from_numpy(data.labels[outputs]).to(device),
         rows=rows,
+        outputs=outputs,
+        marked=None if marked is None else torch.from_numpy(marked).to(device),
     )
+
+
+def _ranges(offsets: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.concatenate([np.arange(offsets[row], offsets[row + 1]) for row in rows])
 
 
 def epoch_batches(

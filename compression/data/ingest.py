@@ -49,11 +49,11 @@ def ingest_dataset(
 
 
 def read_split(folder: Path, split: SplitName) -> pa.Table:
-    """All rows of a split of an ingested dataset, as columns of text."""
+    """All rows of a split of an ingested dataset, as columns of text or of lists of text."""
     return pq.read_table(folder / f"{split}.parquet")
 
 
-def read_preview(folder: Path, split: SplitName, rows: int) -> list[dict[str, str]]:
+def read_preview(folder: Path, split: SplitName, rows: int) -> list[dict[str, str | list[str]]]:
     """The first rows of a split, without reading the others."""
     with pq.ParquetFile(folder / f"{split}.parquet") as file:
         batch = next(file.iter_batches(rows, use_threads=False))
@@ -77,7 +77,7 @@ def _ingest_splits(
     profiles = {}
     for name in sorted(files, key=SPLITS.index):
         table = read_table(files[name], log)
-        with SplitWriter(out / f"{name}.parquet", table.columns) as writer:
+        with SplitWriter(out / f"{name}.parquet", table) as writer:
             for batch in table.batches:
                 writer.add(batch)
         profiles[name] = writer.profile
@@ -93,9 +93,7 @@ def _deal(
     dealt = deal_rows(rows, ratios, seed)
     table = read_table(path, log)
     with ExitStack() as stack:
-        writers = {
-            name: stack.enter_context(SplitWriter(out / f"{name}.parquet", table.columns)) for name in ratios
-        }
+        writers = {name: stack.enter_context(SplitWriter(out / f"{name}.parquet", table)) for name in ratios}
         for batch in table.batches:
             mine, dealt = dealt[: len(batch[0])], dealt[len(batch[0]) :]
             for position, writer in enumerate(writers.values()):

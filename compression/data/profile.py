@@ -3,13 +3,13 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from compression.data.summary import MAX_DISTINCT, Column, ColumnKind, Lengths, Split
-from compression.data.table import Batch
+from compression.data.table import Batch, Value
 
 INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -23,8 +23,8 @@ Hashes = npt.NDArray[np.int64]
 class SplitProfile:
     """What is kept of the rows of one split: counts per column, and eight bytes per row."""
 
-    def __init__(self, columns: list[str]) -> None:
-        self._columns = [_ColumnProfile(name) for name in columns]
+    def __init__(self, columns: list[str], lists: frozenset[str] = frozenset()) -> None:
+        self._columns = [_ColumnProfile(name, "list" if name in lists else "integer") for name in columns]
         self._by_name = sorted(range(len(columns)), key=columns.__getitem__)
         self._hashes: list[Hashes] = []
 
@@ -53,24 +53,25 @@ class SplitProfile:
 
 
 class _ColumnProfile:
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, kind: ColumnKind) -> None:
         self._name = name
-        self._kind: ColumnKind = "integer"
+        self._kind = kind
         self._empty = 0
         self._distinct: Counter[str] | None = Counter()
         self._words: Counter[int] = Counter()
         self._minimum = math.inf
         self._maximum = -math.inf
 
-    def add(self, values: tuple[str, ...]) -> None:
-        self._empty += values.count("")
-        self._words.update(map(len, map(str.split, values)))
+    def add(self, values: tuple[Value, ...]) -> None:
+        texts = list(_texts(values))
+        self._empty += sum(not value for value in values)
+        self._words.update(len(value.split()) if isinstance(value, str) else len(value) for value in values)
         if self._distinct is not None:
-            self._distinct.update(values)
+            self._distinct.update(texts)
             if len(self._distinct) > MAX_DISTINCT:
                 self._distinct = None
-        if self._kind != "text":
-            self._add_numbers({value for value in values if value})
+        if self._kind in ("integer", "number"):
+            self._add_numbers({text for text in texts if text})
 
     def _add_numbers(self, values: set[str]) -> None:
         if self._kind == "integer" and not _all_match(INTEGER, values):
@@ -84,10 +85,10 @@ class _ColumnProfile:
                 self._kind = "text"
 
     def summary(self) -> Column:
-        is_number = self._kind != "text" and self._minimum <= self._maximum
+        is_number = self._kind in ("integer", "number") and self._minimum <= self._maximum
         return Column(
             name=self._name,
-            kind=self._kind if is_number else "text",
+            kind=self._kind if is_number or self._kind == "list" else "text",
             empty=self._empty,
             distinct=self._label_counts(),
             minimum=self._minimum if is_number else None,
@@ -99,6 +100,14 @@ class _ColumnProfile:
         if self._distinct is None or len(self._distinct) > max(FEW_VALUES, self._distinct.total() // 2):
             return None
         return dict(self._distinct.most_common())
+
+
+def _texts(values: Iterable[Value]) -> Iterator[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        else:
+            yield from value
 
 
 def _all_match(pattern: re.Pattern[str], values: Iterable[str]) -> bool:

@@ -1,4 +1,4 @@
-"""csv, tsv, jsonl and Parquet by one strict rule: all values become text, and what is wrong is told with its line.
+"""Files of rows by one strict rule: all values become text or lists of text, and what is wrong is told with its line.
 
 The fast readers disagree on bad input without a word (merged rows, mojibake, renamed columns); so the rules are ours.
 """
@@ -10,26 +10,16 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, cast
 
+from compression.data.conll import read_conll, read_conllu
 from compression.data.lines import clean_lines
 from compression.data.parquet import read_parquet
 from compression.data.problems import ProblemLog
-from compression.data.table import (
-    BATCH_CHARACTERS,
-    BATCH_ROWS,
-    MAX_FIELD,
-    MAX_ROWS,
-    Batch,
-    Table,
-    check_columns,
-)
+from compression.data.table import MAX_FIELD, Items, Record, Table, Value, check_columns, in_batches
 from compression.errors import InputError
 from compression.strict_json import parse_json_object
 
 NO_TEXT = re.compile(r"[\0\ud800-\udfff]")
 """NUL and half characters: JSON can spell them, but no other format or database can hold them."""
-
-Record = tuple[int, list[str]]
-"""The number of a line, and the values that start there."""
 
 
 def read_table(path: Path, log: ProblemLog) -> Table:
@@ -84,41 +74,12 @@ def _with_header(records: Iterator[Record], path: Path, log: ProblemLog) -> Tabl
     first = next(records, None)
     if first is None:
         log.stop("empty_file", "the file is empty", path.name)
-    number, columns = first
+    number, columns = first[0], [str(name) for name in first[1]]
     check_columns(columns, f"{path.name}:{number}", log)
     first_row = list(islice(records, 1))
     if not first_row:
         log.add("no_rows", "the file has a header, but no rows", path.name)
-    return Table(columns, _in_batches(chain(first_row, records), columns, path.name, log))
-
-
-def _in_batches(records: Iterable[Record], columns: list[str], file: str, log: ProblemLog) -> Iterator[Batch]:
-    rows: list[list[str]] = []
-    read = characters = 0
-    for number, row in records:
-        if len(row) != len(columns):
-            message = f"{len(columns)} columns are expected, {len(row)} were found"
-            log.add("wrong_number_of_columns", message, f"{file}:{number}")
-            continue
-        lengths = [len(value) for value in row]
-        if max(lengths) > MAX_FIELD:
-            column = columns[lengths.index(max(lengths))]
-            log.add(
-                "field_too_long",
-                f"column {column!r} is longer than {MAX_FIELD} characters",
-                f"{file}:{number}",
-            )
-            continue
-        rows.append(row)
-        characters += sum(lengths)
-        if len(rows) == BATCH_ROWS or characters > BATCH_CHARACTERS:
-            read += len(rows)
-            if read > MAX_ROWS:
-                log.stop("too_many_rows", f"no more than {MAX_ROWS} rows are read", f"{file}:{number}")
-            yield list(zip(*rows, strict=True))
-            rows, characters = [], 0
-    if rows:
-        yield list(zip(*rows, strict=True))
+    return Table(columns, in_batches(chain(first_row, records), columns, path.name, log))
 
 
 def _read_jsonl(path: Path, log: ProblemLog) -> Table:
@@ -130,8 +91,9 @@ def _read_jsonl(path: Path, log: ProblemLog) -> Table:
         log.stop("empty_file", "the file is empty", path.name)
     columns = list(first[1])
     check_columns(columns, f"{path.name}:{first[0]}", log)
-    records = _json_records(chain([first], objects), columns, path.name, log)
-    return Table(columns, _in_batches(records, columns, path.name, log))
+    lists = frozenset(name for name, value in first[1].items() if isinstance(value, list))
+    records = _json_records(chain([first], objects), columns, lists, path.name, log)
+    return Table(columns, in_batches(records, columns, path.name, log), lists)
 
 
 def _json_objects(path: Path, log: ProblemLog) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -143,7 +105,11 @@ def _json_objects(path: Path, log: ProblemLog) -> Iterator[tuple[int, dict[str, 
 
 
 def _json_records(
-    objects: Iterable[tuple[int, dict[str, Any]]], columns: list[str], file: str, log: ProblemLog
+    objects: Iterable[tuple[int, dict[str, Any]]],
+    columns: list[str],
+    lists: frozenset[str],
+    file: str,
+    log: ProblemLog,
 ) -> Iterator[Record]:
     keys = set(columns)
     for number, content in objects:
@@ -152,15 +118,20 @@ def _json_records(
             message = f"the first line has other keys; only one of the two lines has {names}"
             log.add("different_keys", message, f"{file}:{number}")
             continue
-        values = [_as_text(content[name]) for name in columns]
+        values = [_as_items(content[name]) if name in lists else _as_text(content[name]) for name in columns]
         if None in values:
             column = columns[values.index(None)]
-            message = (
-                f"{column!r} holds a list, an object, or text that is no Unicode: only single values are read"
-            )
+            kind = "lists of single values" if column in lists else "single values"
+            message = f"{column!r} holds something else than {kind}, as in the first line, or text that is no Unicode"
             log.add("unsupported_value", message, f"{file}:{number}")
             continue
-        yield number, cast(list[str], values)
+        yield number, cast(list[Value], values)
+
+
+def _as_items(value: Any) -> Items | None:
+    """The texts that a JSON list is kept as; None for what is not accepted."""
+    items = [_as_text(item) for item in value] if isinstance(value, list) else [] if value is None else [None]
+    return None if None in items else tuple(cast(list[str], items))
 
 
 def _as_text(value: Any) -> str | None:
@@ -178,5 +149,7 @@ READERS: dict[str, Callable[[Path, ProblemLog], Table]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
+    ".conll": read_conll,
+    ".conllu": read_conllu,
     ".parquet": read_parquet,
 }

@@ -5,14 +5,14 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 SplitName = Literal["train", "validation", "test"]
-ColumnKind = Literal["text", "integer", "number"]
+ColumnKind = Literal["text", "integer", "number", "list"]
 
 MAX_DISTINCT = 1000
 """A column with more distinct values than this cannot be a class label."""
 
 
 class Lengths(BaseModel):
-    """Words (runs without white space) per value."""
+    """Words (runs without white space) per value, or items per list."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -24,7 +24,7 @@ class Lengths(BaseModel):
 
 
 class Column(BaseModel):
-    """One column of one split. Values are kept as text; `kind` is the narrowest that fits all of them."""
+    """One column of one split. Values are kept as text, or as lists of text; `kind` is the narrowest that fits all."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,7 +33,8 @@ class Column(BaseModel):
     empty: int
     """Rows whose value is empty."""
     distinct: dict[str, int] | None
-    """Rows per value; null for more than MAX_DISTINCT values, and where most of many values are hardly repeated."""
+    """Rows per value, or times that each item of lists occurs; null for more than MAX_DISTINCT values, and where most
+    of many values are hardly repeated."""
     minimum: float | None = None
     maximum: float | None = None
     lengths: Lengths

@@ -1,6 +1,6 @@
 """What every reader gives: column names, and rows in batches of text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from compression.data.problems import ProblemLog
@@ -14,14 +14,57 @@ SEPARATORS = {";": "semicolons", "\t": "tabs", ",": "commas", "|": "bars"}
 BATCH_ROWS = 16_384
 BATCH_CHARACTERS = 16_000_000
 
-Batch = list[tuple[str, ...]]
+Items = tuple[str, ...]
+"""One value of a column of lists."""
+Value = str | Items
+Batch = list[tuple[Value, ...]]
 """The values of some rows, one tuple per column."""
+
+Record = tuple[int, Sequence[Value]]
+"""The number of a line, and the values that start there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
     columns: list[str]
     batches: Iterator[Batch]
+    lists: frozenset[str] = frozenset()
+    """Columns whose values are lists of text; those of all others are text."""
+
+
+def characters_of(value: Value) -> int:
+    """How much there is to a value; an item of a list counts one more, since it is not free when it is empty."""
+    return len(value) if isinstance(value, str) else sum(map(len, value)) + len(value)
+
+
+def in_batches(records: Iterable[Record], columns: list[str], file: str, log: ProblemLog) -> Iterator[Batch]:
+    """Rows of `columns` in batches of bounded size; those of another width or with too long a value go to the log."""
+    rows: list[Sequence[Value]] = []
+    read = characters = 0
+    for number, row in records:
+        if len(row) != len(columns):
+            message = f"{len(columns)} columns are expected, {len(row)} were found"
+            log.add("wrong_number_of_columns", message, f"{file}:{number}")
+            continue
+        lengths = [characters_of(value) for value in row]
+        if max(lengths) > MAX_FIELD:
+            column = columns[lengths.index(max(lengths))]
+            log.add(
+                "field_too_long",
+                f"column {column!r} is longer than {MAX_FIELD} characters",
+                f"{file}:{number}",
+            )
+            continue
+        rows.append(row)
+        characters += sum(lengths)
+        if len(rows) == BATCH_ROWS or characters > BATCH_CHARACTERS:
+            read += len(rows)
+            if read > MAX_ROWS:
+                log.stop("too_many_rows", f"no more than {MAX_ROWS} rows are read", f"{file}:{number}")
+            yield list(zip(*rows, strict=True))
+            rows, characters = [], 0
+    if rows:
+        yield list(zip(*rows, strict=True))
 
 
 def check_columns(columns: list[str], place: str, log: ProblemLog) -> None:

@@ -10,13 +10,12 @@ from transformers import PreTrainedModel
 from compression.architectures import anatomy_of, count_parameters
 from compression.checkpoints.facts import ModelFacts
 from compression.context import Context, TaskData
-from compression.data.encoding import Encoded, read_columns
-from compression.evaluation.cost import count_multiply_adds, measure_latency, peak_memory, typical_batch
+from compression.data.encoding import Encoded
+from compression.evaluation.cost import count_multiply_adds, measure_latency, peak_memory, typical_inputs
 from compression.evaluation.loyalty import loyalty
 from compression.machine import describe_machine
 from compression.report.build import (
     check_constraints,
-    class_results,
     flipped_rows,
     measured_metrics,
     paired_test,
@@ -24,11 +23,12 @@ from compression.report.build import (
 )
 from compression.report.schema import Latency, ModelResult, Report
 from compression.spec import RunSpec
+from compression.tasks.behaviour import behaviour_of
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The two models as read from their files, and their logits (N, C) on the evaluation rows."""
+    """The two models as read from their files, and their logits (K, C) on the evaluation rows."""
 
     original: PreTrainedModel
     result: PreTrainedModel
@@ -43,7 +43,7 @@ class Comparison:
 
 def compare(spec: RunSpec, models: Comparison, data: TaskData, context: Context) -> Report:
     """The report; `seconds` are those by phase so far."""
-    plan, labels = spec.plan, data.evaluation.labels
+    plan, task, rows = spec.plan, behaviour_of(data.task), data.evaluation
     pair = (models.original, models.original_rows), (models.result, models.result_rows)
     latencies = measure_latency(pair, plan.evaluation.latency, context.stop_if_requested)
     before, after = (
@@ -55,10 +55,10 @@ def compare(spec: RunSpec, models: Comparison, data: TaskData, context: Context)
     )
     base = before.metrics[data.metric].value
     retention = after.metrics[data.metric].value / base if base > 0 else None
-    agreement = loyalty(models.before, models.after, labels, plan.seed)
-    constraints, verdict = check_constraints(plan.constraints, before, after, retention, agreement)
-    texts, pairs, _ = read_columns(spec.dataset, plan.evaluation.split, plan.task)
-    flipped, flipped_total = flipped_rows(models.before, models.after, labels, plan.task, texts, pairs)
+    agreement = task.agreement(models.before, models.after, rows)
+    loyal = loyalty(agreement, plan.seed)
+    constraints, verdict = check_constraints(plan.constraints, before, after, retention, loyal)
+    flipped, flipped_total = flipped_rows(task, agreement, models.before, models.after, rows)
     return Report(
         job_id=spec.runtime.job_id,
         job_name=spec.runtime.job_name,
@@ -67,15 +67,15 @@ def compare(spec: RunSpec, models: Comparison, data: TaskData, context: Context)
         task=plan.task.type,
         metric=data.metric,
         split=plan.evaluation.split,
-        rows=len(labels),
+        rows=rows.table.num_rows,
         seed=plan.seed,
         before=before,
         after=after,
         retention=retention,
         size_ratio=after.bytes / before.bytes,
         speedup={b.batch_size: b.median_ms / a.median_ms for b, a in zip(*latencies, strict=True)},
-        paired_test=paired_test(models.before, models.after, labels, plan.task),
-        loyalty=agreement,
+        paired_test=paired_test(task, models.before, models.after, rows),
+        loyalty=loyal,
         flipped=flipped,
         flipped_total=flipped_total,
         curves=thinned(context.curves),
@@ -96,11 +96,11 @@ def _model_result(
     logits: npt.NDArray[np.float32],
     latency: list[Latency],
 ) -> ModelResult:
-    plan = spec.plan
-    largest = typical_batch(rows, max(plan.evaluation.latency.batch_sizes), model.device)
+    plan, task = spec.plan, behaviour_of(rows.task)
+    largest = typical_inputs(rows, max(plan.evaluation.latency.batch_sizes), model.device)
     return ModelResult(
-        metrics=measured_metrics(logits, rows.labels, plan.task, plan.seed),
-        classes=class_results(logits, rows.labels, plan.task),
+        metrics=measured_metrics(task, logits, rows, plan.task.metrics, plan.seed),
+        classes=task.classes(logits, rows),
         layers=facts.layers,
         hidden_size=facts.hidden_size,
         parameters=count_parameters(model),

@@ -12,10 +12,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import PreTrainedModel
 
-from compression.data.batches import Batch, collate
+from compression.data.batches import collate
 from compression.data.encoding import Encoded
 from compression.report.schema import Latency
 from compression.spec import LatencyRequest
+
+Inputs = dict[str, torch.Tensor]
 
 WARMUP = 3
 LEAST_ROUNDS = 10
@@ -23,14 +25,13 @@ SECONDS = 1.0
 """Time for each batch size, once the least number of rounds is done."""
 
 
-def typical_batch(data: Encoded, size: int, device: torch.device) -> Batch:
-    """`size` rows of about median length, cut to the same number of word pieces so that nothing is padded."""
+def typical_inputs(data: Encoded, size: int, device: torch.device) -> Inputs:
+    """`size` sequences of about median length, cut to the same number of word pieces so that nothing is padded."""
     order = np.argsort(data.lengths, kind="stable")
     middle = np.arange(size) + max(0, (len(order) - size) // 2)
     batch = collate(data, order[middle % len(order)], device)
     length = int(data.lengths[batch.rows].min())
-    segments = None if batch.token_type_ids is None else batch.token_type_ids[:, :length]
-    return Batch(batch.input_ids[:, :length], segments, None, batch.labels, batch.rows)
+    return {name: tensor[:, :length] for name, tensor in batch.inputs.items() if name != "attention_mask"}
 
 
 def measure_latency(
@@ -44,12 +45,12 @@ def measure_latency(
     measured: tuple[list[Latency], list[Latency]] = ([], [])
     try:
         for size in request.batch_sizes:
-            turns = [(model, typical_batch(data, size, model.device)) for model, data in models]
+            turns = [(model, typical_inputs(data, size, model.device)) for model, data in models]
             times = _take_turns(turns, between_rounds)
-            for latencies, (_, batch), milliseconds in zip(measured, turns, times, strict=True):
+            for latencies, (_, inputs), milliseconds in zip(measured, turns, times, strict=True):
                 latency = Latency(
                     batch_size=size,
-                    sequence_length=batch.input_ids.shape[1],
+                    sequence_length=inputs["input_ids"].shape[1],
                     threads=request.threads,
                     median_ms=statistics.median(milliseconds),
                     p95_ms=float(np.percentile(milliseconds, 95)),
@@ -61,14 +62,14 @@ def measure_latency(
 
 
 def _take_turns(
-    turns: list[tuple[PreTrainedModel, Batch]], between_rounds: Callable[[], None]
+    turns: list[tuple[PreTrainedModel, Inputs]], between_rounds: Callable[[], None]
 ) -> tuple[list[float], list[float]]:
     times: tuple[list[float], list[float]] = ([], [])
     rounds, deadline = -WARMUP, time.monotonic() + SECONDS
     while rounds < LEAST_ROUNDS or time.monotonic() < deadline:
         between_rounds()
-        for (model, batch), milliseconds in zip(turns, times, strict=True):
-            taken = _forward_milliseconds(model, batch)
+        for (model, inputs), milliseconds in zip(turns, times, strict=True):
+            taken = _forward_milliseconds(model, inputs)
             if rounds >= 0:
                 milliseconds.append(taken)
         rounds += 1
@@ -76,9 +77,9 @@ def _take_turns(
 
 
 @torch.inference_mode()
-def _forward_milliseconds(model: PreTrainedModel, batch: Batch) -> float:
+def _forward_milliseconds(model: PreTrainedModel, inputs: Inputs) -> float:
     started = time.perf_counter()
-    model(**batch.inputs)
+    model(**inputs)
     if model.device.type == "cuda":
         torch.cuda.synchronize()
     return (time.perf_counter() - started) * 1000
@@ -86,23 +87,23 @@ def _forward_milliseconds(model: PreTrainedModel, batch: Batch) -> float:
 
 def count_multiply_adds(model: PreTrainedModel, data: Encoded) -> int:
     """Of one forward pass for one row of median length."""
-    batch = typical_batch(data, 1, model.device)
+    inputs = typical_inputs(data, 1, model.device)
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        model(**batch.inputs)
+        model(**inputs)
     return int(counter.get_total_flops()) // 2
 
 
-def peak_memory(model: PreTrainedModel, batch: Batch) -> int:
+def peak_memory(model: PreTrainedModel, inputs: Inputs) -> int:
     """Bytes of the weights and of what a forward pass adds to them at its highest."""
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        _forward_milliseconds(model, batch)
+        _forward_milliseconds(model, inputs)
         return weights + torch.cuda.max_memory_allocated() - before
     _forget_peak()
     before = _resident("VmRSS")
-    _forward_milliseconds(model, batch)
+    _forward_milliseconds(model, inputs)
     return weights + max(0, _resident("VmHWM") - before)
 
 

@@ -1,5 +1,6 @@
 """Agreement of a compressed model with its original (Xu et al., Beyond Preserved Accuracy, EMNLP 2021, section 3)."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,15 +9,21 @@ from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 
 from compression.evaluation.statistics import bootstrap
-from compression.report.schema import Loyalty
+from compression.report.schema import Loyalty, Measured
 
 Array = npt.NDArray[Any]
 
 
-def label_agreement(before: Array, after: Array) -> Array:
-    """Whether the two models name the same class, per row (N,), of logits (N, C)."""
-    agreement: Array = before.argmax(axis=1) == after.argmax(axis=1)
-    return agreement
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How alike the answers of two models are, row by row."""
+
+    label: Array | None
+    """Share of the answers of each row (N,) that are the same; nothing where answers are not the same or not."""
+    probability: Array
+    """Likeness of the distributions behind the answers (N,), from 0 to 1, the mean over each row."""
+    weight: Array
+    """Answers per row (N,)."""
 
 
 def probability_agreement(before: Array, after: Array) -> Array:
@@ -29,27 +36,20 @@ def probability_agreement(before: Array, after: Array) -> Array:
 
 
 def score_agreement(before: Array, after: Array, labels: Array) -> Array:
-    """For regression: 1 - |difference| over the range of the labels, per row (N,), not below 0."""
+    """Of scores (N,): 1 - |difference| over the range of the labels, per row (N,), not below 0."""
     spread = float(np.ptp(labels)) or 1.0
-    agreement: Array = np.clip(1 - np.abs(before[:, 0] - after[:, 0]) / spread, 0, 1)
+    agreement: Array = np.clip(1 - np.abs(before - after) / spread, 0, 1)
     return agreement
 
 
-def closeness(before: Array, after: Array) -> float:
-    """How alike logits (N, C) are: the mean probability agreement, for C = 1 minus the mean difference."""
-    if before.shape[1] == 1:
-        return -float(np.abs(before - after).mean())
-    return float(probability_agreement(before, after).mean())
+def loyalty(agreement: Agreement, seed: int) -> Loyalty:
+    """Both loyalties, with bootstrap intervals over the rows."""
+    weight = agreement.weight
 
+    def mean(values: Array) -> Measured:
+        return bootstrap(
+            lambda i: float((values[i] * weight[i]).sum() / max(weight[i].sum(), 1)), len(weight), seed
+        )
 
-def loyalty(before: Array, after: Array, labels: Array, seed: int) -> Loyalty:
-    """Both loyalties of logits (N, C), with bootstrap intervals; a regression has C = 1."""
-    rows = len(labels)
-    if before.shape[1] == 1:
-        scores = score_agreement(before, after, labels)
-        return Loyalty(label=None, probability=bootstrap(lambda i: float(scores[i].mean()), rows, seed))
-    same, close = label_agreement(before, after), probability_agreement(before, after)
-    return Loyalty(
-        label=bootstrap(lambda i: float(same[i].mean()), rows, seed),
-        probability=bootstrap(lambda i: float(close[i].mean()), rows, seed),
-    )
+    label = None if agreement.label is None else mean(agreement.label)
+    return Loyalty(label=label, probability=mean(agreement.probability))

@@ -1,4 +1,4 @@
-"""Logits of a model for every row of a split."""
+"""Logits of a model for every output of a split."""
 
 from collections.abc import Callable
 
@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from compression.data.batches import evaluation_batches
 from compression.data.encoding import Encoded
+from compression.tasks.behaviour import behaviour_of
 
 
 def predict(
@@ -17,7 +18,7 @@ def predict(
     between_batches: Callable[[], None],
     dtype: torch.dtype = torch.float32,
 ) -> npt.NDArray[np.float32]:
-    """Logits (N, C) in row order.
+    """Logits (K, C) of all outputs of the split: (N, C) in row order, where each row has one.
 
     `between_batches` is called after each batch and may raise to stop. `dtype` is the type that matrix products are
     computed in; results that a report shows are computed in float32.
@@ -25,10 +26,15 @@ def predict(
     device = next(model.parameters()).device
     was_training = model.training
     model.eval()
-    logits = np.empty((len(data), int(model.config.num_labels or 0)), dtype=np.float32)
+    behaviour = behaviour_of(data.task)
+    logits: npt.NDArray[np.float32] | None = None
     with torch.inference_mode():
         for batch in evaluation_batches(data, device):
-            logits[batch.rows] = model(**batch.inputs).logits.float().cpu().numpy()
+            part = behaviour.outputs(model(**batch.inputs), batch).float().cpu().numpy()
+            if logits is None:
+                logits = np.empty((int(data.outputs[-1]), part.shape[1]), dtype=np.float32)
+            logits[batch.outputs] = part
             between_batches()
     model.train(was_training)
+    assert logits is not None, "no split is without rows"
     return logits

@@ -3,18 +3,20 @@
 import hashlib
 import json
 import tarfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from compression.context import Context, TaskData
-from compression.data.encoding import read_columns
+from compression.data.encoding import Encoded
 from compression.machine import describe_machine
 from compression.report.card import render_card
 from compression.report.html import render_html
 from compression.report.schema import Report
 from compression.spec import RunSpec
+from compression.tasks.behaviour import behaviour_of
 
 SUMS = "SHA256SUMS"
 
@@ -39,7 +41,7 @@ def write_artifacts(
         folder / "metrics.jsonl",
         [{"name": n, "step": s, "value": v} for n, points in context.curves.items() for s, v in points],
     )
-    _write_lines(folder / "predictions.jsonl", _prediction_rows(spec, data, before, after))
+    _write_lines(folder / "predictions.jsonl", _prediction_rows(data.evaluation, before, after))
     manifest = {
         "plan": spec.plan.model_dump(mode="json"),
         "inputs": {"model": _digests(spec.model), "dataset": _digests(spec.dataset)},
@@ -63,27 +65,25 @@ def write_tar(folder: Path, path: Path) -> None:
                 archive.addfile(entry, stream)
 
 
-def _write_lines(path: Path, rows: list[dict[str, object]]) -> None:
+def _write_lines(path: Path, rows: Iterable[dict[str, object]]) -> None:
     with path.open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 def _prediction_rows(
-    spec: RunSpec, data: TaskData, before: npt.NDArray[np.float32], after: npt.NDArray[np.float32]
-) -> list[dict[str, object]]:
-    """Each evaluation row with the logits of both models, so that the result can be checked without the dataset."""
-    texts, pairs, _ = read_columns(spec.dataset, spec.plan.evaluation.split, spec.plan.task)
-    return [
-        {
+    data: Encoded, before: npt.NDArray[np.float32], after: npt.NDArray[np.float32]
+) -> Iterator[dict[str, object]]:
+    """Each evaluation row with logits and answers of both models, so that they can be checked without the dataset."""
+    task = behaviour_of(data.task)
+    for row, values in enumerate(data.table.to_pylist()):
+        yield {
             "row": row + 1,
-            "text": text,
-            "text_pair": pairs[row] if pairs else None,
-            "label": data.evaluation.labels[row].item(),
-            "before": before[row].tolist(),
-            "after": after[row].tolist(),
+            **values,
+            "before": data.of_row(before, row).squeeze(0 if data.marked is None else ()).tolist(),
+            "after": data.of_row(after, row).squeeze(0 if data.marked is None else ()).tolist(),
+            "before_answer": task.answer(before, data, row),
+            "after_answer": task.answer(after, data, row),
         }
-        for row, text in enumerate(texts)
-    ]
 
 
 def _digests(folder: Path) -> dict[str, str]:

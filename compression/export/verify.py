@@ -7,18 +7,20 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import torch
+from pydantic import TypeAdapter
 
 from compression.checkpoints.loading import load_model, open_source
-from compression.data.encoding import encode_rows
 from compression.errors import InputError, Problem
 from compression.evaluation.predict import predict
 from compression.events import VerifiedEvent
 from compression.export.artifacts import SUMS
 from compression.report.schema import Report
+from compression.tasks.behaviour import behaviour_of
 from compression.tasks.resolution import Task
-from compression.tasks.text_classification import predictions, score
 
+TASK: TypeAdapter[Task] = TypeAdapter(Task)
 TOLERANCE = 1e-3
 """Largest difference of a logit that another processor's rounding explains."""
 
@@ -32,19 +34,18 @@ def verify(folder: Path) -> VerifiedEvent:
     files = _check_sums(folder)
     report = Report.model_validate_json((folder / "report.json").read_bytes())
     plan = json.loads((folder / "manifest.json").read_bytes())["plan"]
-    task = Task.model_validate(plan["task"])
+    task = behaviour_of(TASK.validate_python(plan["task"]))
     rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text("utf-8").splitlines()]
-    labels = np.array([row["label"] for row in rows])
+    table = pa.table({role: [row[role] for row in rows] for role in task.task.roles})
     with tempfile.TemporaryDirectory() as scratch:
         with tarfile.open(folder / "model.tar") as archive:
             archive.extractall(scratch, filter="data")  # written by us: its sum has just been checked
         source = open_source(Path(scratch) / "model")
-        texts = [row["text"] for row in rows]
-        pairs = [row["text_pair"] for row in rows] if task.columns.text_pair else None
-        encoded = encode_rows(source.tokenizer, texts, pairs, labels, task.max_length)
+        encoded = task.encode(source.tokenizer, table)
         logits = predict(load_model(source.folder, source.facts, torch.device("cpu")), encoded, lambda: None)
-    difference = float(np.abs(logits - np.array([row["after"] for row in rows])).max())
-    measured = score(report.metric, predictions(logits, task), labels, task)
+    reported = np.concatenate([np.reshape(row["after"], (-1, logits.shape[1])) for row in rows])
+    difference = float(np.abs(logits - reported).max())
+    measured = task.score(report.metric, logits, encoded)
     if difference > TOLERANCE:
         message = f"a logit differs by {difference:.2g} from the one reported: this is not the model that was measured"
         raise InputError(Problem("results_differ", message, "model.tar"))

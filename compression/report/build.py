@@ -1,16 +1,15 @@
 """Puts a report together from what was measured."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import softmax
-from sklearn.metrics import precision_recall_fscore_support
 
-from compression.evaluation.loyalty import label_agreement
+from compression.data.encoding import Encoded
+from compression.evaluation.loyalty import Agreement
 from compression.evaluation.statistics import bootstrap, compare_classifiers, compare_regressions
 from compression.report.schema import (
-    ClassResult,
     ConstraintResult,
     FlippedRow,
     Loyalty,
@@ -20,65 +19,55 @@ from compression.report.schema import (
     Point,
 )
 from compression.spec import Constraints
-from compression.tasks.resolution import FITTING_METRICS, Task
-from compression.tasks.text_classification import predictions, score
+from compression.tasks.behaviour import Behaviour
+from compression.tasks.columns import MetricName
 
 Array = npt.NDArray[Any]
 MOST_FLIPPED = 200
 MOST_POINTS = 500
 
 
-def measured_metrics(logits: Array, labels: Array, task: Task, seed: int) -> dict[str, Measured]:
-    predicted = predictions(logits, task)
-    return {
-        name: bootstrap(lambda i, name=name: score(name, predicted[i], labels[i], task), len(labels), seed)  # type: ignore[misc]
-        for name in FITTING_METRICS[task.problem_type]
-    }
+def measured_metrics(
+    task: Behaviour[Any], logits: Array, data: Encoded, metrics: Sequence[MetricName], seed: int
+) -> dict[str, Measured]:
+    rows = data.table.num_rows
+    return {name: bootstrap(task.metric(name, logits, data), rows, seed) for name in metrics}
 
 
-def class_results(logits: Array, labels: Array, task: Task) -> list[ClassResult]:
-    if task.problem_type == "regression":
-        return []
-    ids = np.arange(len(task.label_names))
-    results = precision_recall_fscore_support(labels, logits.argmax(axis=1), labels=ids, zero_division=0)
-    return [
-        ClassResult(
-            label=name, rows=int(rows), precision=float(precision), recall=float(recall), f1=float(f1)
-        )
-        for name, precision, recall, f1, rows in zip(task.label_names, *results, strict=True)
-    ]
-
-
-def paired_test(before: Array, after: Array, labels: Array, task: Task) -> PairedTest:
-    first, second = predictions(before, task), predictions(after, task)
-    if task.problem_type == "regression":
-        return compare_regressions(np.abs(first - labels), np.abs(second - labels))
-    return compare_classifiers(first == labels, second == labels)
+def paired_test(task: Behaviour[Any], before: Array, after: Array, data: Encoded) -> PairedTest:
+    first, second = task.verdicts(before, data), task.verdicts(after, data)
+    return (compare_classifiers if first.dtype == bool else compare_regressions)(first, second)
 
 
 def flipped_rows(
-    before: Array, after: Array, labels: Array, task: Task, texts: list[str], pairs: list[str] | None
+    task: Behaviour[Any], agreement: Agreement, before: Array, after: Array, data: Encoded
 ) -> tuple[list[FlippedRow], int]:
-    """Rows on which the two models name different classes: those the result is surest of first, and their number."""
-    if task.problem_type == "regression":
+    """Rows on which the two models say different things: those the result is surest of first, and their number."""
+    if agreement.label is None:
         return [], 0
-    first, second = softmax(before, axis=1), softmax(after, axis=1)
-    flipped = np.flatnonzero(~label_agreement(before, after))
-    order = flipped[np.argsort(-second[flipped].max(axis=1), kind="stable")][:MOST_FLIPPED]
-    rows = [
-        FlippedRow(
-            row=int(row) + 1,
-            text=texts[row],
-            text_pair=pairs[row] if pairs else None,
-            label=task.label_names[labels[row]],
-            before=task.label_names[first[row].argmax()],
-            after=task.label_names[second[row].argmax()],
-            before_confidence=float(first[row].max()),
-            after_confidence=float(second[row].max()),
-        )
-        for row in order
-    ]
-    return rows, len(flipped)
+    first, second = task.confidence(before, data), task.confidence(after, data)
+    flipped = np.flatnonzero((agreement.label < 1) & (agreement.weight > 0))
+    order = flipped[np.argsort(-second[flipped], kind="stable")][:MOST_FLIPPED]
+    return [_flipped_row(task, row, before, after, data, first, second) for row in order.tolist()], len(
+        flipped
+    )
+
+
+def _flipped_row(
+    task: Behaviour[Any], row: int, before: Array, after: Array, data: Encoded, first: Array, second: Array
+) -> FlippedRow:
+    text, pair = task.texts(data, row)
+    truth, old, new = task.contrast(before, after, data, row)
+    return FlippedRow(
+        row=row + 1,
+        text=text,
+        text_pair=pair,
+        label=truth,
+        before=old,
+        after=new,
+        before_confidence=float(first[row]),
+        after_confidence=float(second[row]),
+    )
 
 
 def check_constraints(

@@ -17,6 +17,7 @@ from compression.report.comparison import (
 from compression.report.html import TEMPLATES
 from compression.report.schema import Report
 from compression.spec import Plan
+from compression.tasks.resolution import Task
 
 _ANYWHERE = str.maketrans(
     {character: f"\\{character}" for character in "\\`*_[]|~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -43,12 +44,14 @@ def render_card(report: Report, plan: Plan) -> str:
         plan=plan,
         title=words.cut(report.job_name or report.job_id, 200),
         task=report.task.replace("-", " "),
+        pipeline=Markup(report.task),
         metric=words.metric_name(report.metric).lower(),
         retention="\u2013" if report.retention is None else words.percent(report.retention),
         size=words.percent(report.size_ratio),
         speed=words.times(report.speedup[first]),
         rows=words.count(report.rows),
-        raw_score=Markup(', function_to_apply="none"' if plan.task.problem_type == "regression" else ""),
+        use=Markup(_use(plan.task)),
+        gives_score=plan.task.type == "text-classification" and plan.task.problem_type == "regression",
         comparison=comparison(report),
         verdict=verdict_in_words(report),
         paired_test=paired_test_in_words(report),
@@ -56,6 +59,15 @@ def render_card(report: Report, plan: Plan) -> str:
         versions=", ".join(f"{name} {version}" for name, version in report.machine.versions.items()),
         steps=Markup("\n".join(f"    {line}" for line in steps.splitlines())),
     )
+
+
+def _use(task: Task) -> str:
+    """How a result is called, in Python."""
+    if task.type == "text-classification":
+        text = '{"text": "one text", "text_pair": "the other"}' if task.columns.text_pair else '"a text"'
+        raw = ', function_to_apply="none"' if task.problem_type == "regression" else ""
+        return f"{text}{raw}"
+    return '"a text", aggregation_strategy="first"' if task.scheme == "entities" else '"a text"'
 
 
 def _escape(text: str) -> str:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from compression.tasks.resolution import MetricName
+from compression.tasks.columns import MetricName
 
 
 class _Part(BaseModel):

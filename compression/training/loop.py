@@ -25,10 +25,9 @@ from transformers import PreTrainedModel
 from compression.context import Context, TaskData
 from compression.data.batches import Batch, collate, epoch_batches
 from compression.errors import ComputeError, ReasonClass
-from compression.evaluation.loyalty import closeness
 from compression.evaluation.predict import predict
 from compression.events import ProgressEvent
-from compression.tasks.text_classification import majority_share, predictions, score
+from compression.tasks.behaviour import behaviour_of
 from compression.training.dropout import speed_up_training_on_cpu
 from compression.training.params import Training
 from compression.training.precision import MixedPrecision
@@ -178,29 +177,20 @@ class _Run:
         due = self.step % self.evaluation_every == 0 or self.step == self.total
         if rows is None or not due or self.step == self.evaluated_at:
             return
-        task, labels = self.data.task, rows.labels
+        task = behaviour_of(self.data.task)
         logits = predict(self.objective.model, rows, self._stop_between_batches)
         self.evaluated_at = self.step
-        predicted = predictions(logits, task)
-        value = score(self.data.metric, predicted, labels, task)
+        value = task.score(self.data.metric, logits, rows)
         self.context.tell(self.step, {f"eval.{self.data.metric}": value})
         better = value > self.best_score[0]
         self.in_vain = 0 if better or not self.objective.settled else self.in_vain + 1
-        loyal = 0.0 if self.data.reference is None else closeness(self.data.reference, logits)
+        loyal = 0.0 if self.data.reference is None else task.closeness(self.data.reference, logits, rows)
         if (value, loyal) >= self.best_score:
             self.best_score = value, loyal
             self.best = self.weights.weights()
-        if (
-            task.problem_type == "single_label"
-            and self.step * 2 >= self.total
-            and len(np.unique(predicted)) == 1
-        ):
-            share = majority_share(labels)
-            self.context.warn(
-                "stuck_at_one_class",
-                f"at step {self.step} the model gives every validation row the same class (the most frequent one has "
-                f"{share:.1%} of the rows): train longer, or start from layers of each module",
-            )
+        if self.step * 2 >= self.total and (doubt := task.doubt(logits, rows)):
+            code, message = doubt
+            self.context.warn(code, f"at step {self.step} {message}")
 
     def _stop_between_batches(self) -> None:
         if self.context.stop_requested():

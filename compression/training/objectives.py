@@ -1,21 +1,22 @@
 """The plain objective: the task's loss, with or without a pull towards the original's logits."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from compression.data.batches import Batch
-from compression.losses import soft_target_loss
-from compression.tasks.text_classification import task_loss
+from compression.tasks.behaviour import behaviour_of
 from compression.training.params import Distillation
 
 
 class TaskObjective:
     """Optimises every parameter that requires a gradient.
 
-    `teacher_logits` (N, C) are the original's for the training rows, needed where there is a distillation term.
+    `teacher_logits` (K, C) are the original's for the training rows, as `predict` gives them, needed where there is a
+    distillation term.
     """
 
     outside_share = 1.0
@@ -38,12 +39,17 @@ class TaskObjective:
         return True
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        logits = self.model(**batch.inputs).logits
-        loss = task_loss(logits, batch.labels)
+        return self.loss_of(self.model(**batch.inputs), batch)
+
+    def loss_of(self, output: Any, batch: Batch) -> torch.Tensor:
+        """The loss of what the model gave for a batch."""
+        task = behaviour_of(batch.task)
+        logits = task.outputs(output, batch)
+        loss = task.loss(logits, batch)
         if self.distillation is None or self.teacher_logits is None:
             return loss
-        teacher = self.teacher_logits[torch.from_numpy(batch.rows)].to(logits.device)
-        pull = soft_target_loss(logits, teacher, self.distillation.temperature)
+        teacher = self.teacher_logits[torch.from_numpy(batch.outputs)].to(logits.device)
+        pull = task.pull(logits, teacher, batch, self.distillation.temperature)
         return (1 - self.distillation.weight) * loss + self.distillation.weight * pull
 
     def observed(self) -> dict[str, float]:

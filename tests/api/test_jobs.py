@@ -146,7 +146,7 @@ BAD_REQUESTS: dict[str, tuple[Callable[[Json], Json], str, str]] = {
     "missing": (lambda body: {k: v for k, v in body.items() if k != "model"}, "/model", "missing_field"),
     "name": (changed(name="a\tb"), "/name", "string_pattern_mismatch"),
     "unknown column": (
-        changed(task={"columns": {"label": "stars"}}),
+        changed(task={"type": "text-classification", "columns": {"label": "stars"}}),
         "/task/columns/label",
         "missing_column",
     ),

@@ -4,10 +4,11 @@ import io
 import json
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from compression.checkpoints.facts import Architecture
+from compression.checkpoints.facts import Architecture, TaskType
 from compression.checkpoints.inspection import inspect_checkpoint
 from compression.data.ingest import ingest_dataset
 from compression.data.summary import SplitName
@@ -42,10 +43,32 @@ def write_rows(path: Path, rows: int, seed: int, *, pairs: bool = False, regress
     return path
 
 
+def write_tagged(path: Path, rows: int, seed: int) -> Path:
+    """A split in which `good` begins a thing that lasts for two words."""
+    draw = random.Random(seed)
+    with path.open("w", encoding="utf-8") as stream:
+        for _ in range(rows):
+            words = draw.choices([*WORDS, "good", "good", "unspeakable"], k=draw.randint(2, 9))
+            before = ["", *words]
+            for last, word in zip(before, words, strict=False):
+                tag = "B-thing" if word == "good" else "I-thing" if last == "good" else "O"
+                stream.write(f"{word}\t{tag}\n")
+            stream.write("\n")
+    return path
+
+
+WRITERS: dict[TaskType, tuple[str, Callable[[Path, int, int], Path]]] = {
+    "text-classification": (".jsonl", write_rows),
+    "token-classification": (".conll", write_tagged),
+}
+"""For each task the format of its rows, and what writes a number of them by a seed."""
+
+
 def make_spec(
     folder: Path,
     steps: list[dict[str, Any]],
     *,
+    task: TaskType = "text-classification",
     architecture: Architecture = "bert",
     layers: int = 4,
     regression: bool = False,
@@ -54,10 +77,15 @@ def make_spec(
     **recipe: Any,
 ) -> RunSpec:
     """A model, a dataset and a plan below `folder`, ready to run."""
-    model = make_tiny_checkpoint(folder / "source", architecture, layers=layers, regression=regression)
+    model = make_tiny_checkpoint(
+        folder / "source", architecture, task=task, layers=layers, regression=regression
+    )
+    suffix, write = WRITERS[task]
+    if pairs or regression:
+        write = partial(write_rows, pairs=pairs, regression=regression)
     files: dict[SplitName, Path] = {
-        "train": write_rows(folder / "train.jsonl", 48, 1, pairs=pairs, regression=regression),
-        "validation": write_rows(folder / "validation.jsonl", 24, 2, pairs=pairs, regression=regression),
+        "train": write(folder / f"train{suffix}", 48, 1),
+        "validation": write(folder / f"validation{suffix}", 24, 2),
     }
     dataset = folder / "dataset"
     dataset.mkdir()

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from compression.checkpoints.facts import Architecture
+from compression.checkpoints.facts import Architecture, TaskType
 from compression.errors import InputError, Problem
 from compression.methods.shape import ModelShape
 from compression.settings import Settings
@@ -21,7 +21,7 @@ class LayerDropParams(Settings):
         "Sajjad et al., On the Effect of Dropping Layers of Pre-trained Transformer Models, 2023"
     )
     ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
-    TASKS: ClassVar[tuple[str, ...]] = ("text-classification",)
+    TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, object]]] = {}
 
     method: Literal["layer_drop"] = "layer_drop"

@@ -1,10 +1,10 @@
 """Settings of BERT-of-Theseus."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from compression.checkpoints.facts import Architecture
+from compression.checkpoints.facts import Architecture, TaskType
 from compression.errors import InputError, Problem
 from compression.methods.layer_choice import LayerChoice, equal_modules
 from compression.methods.shape import ModelShape
@@ -20,7 +20,7 @@ class TheseusParams(Settings):
         "Xu et al., BERT-of-Theseus: Compressing BERT by Progressive Module Replacing, EMNLP 2020"
     )
     ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
-    TASKS: ClassVar[tuple[str, ...]] = ("text-classification",)
+    TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "fast": {},
         "paper": {

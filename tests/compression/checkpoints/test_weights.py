@@ -43,7 +43,7 @@ WEIGHTS: dict[str, tuple[str, Change, list[tuple[str, str]]]] = {
                       "output_layer_norm", "sa_layer_norm") for kind in ("bias", "weight")][:10]),
     "no head": (
         "roberta", weights(lambda t: [t.pop(name) for name in list(t) if name.startswith("classifier")]),
-        [("no_classification_head", "model.safetensors")]),
+        [("no_task_head", "model.safetensors")]),
     "other shape": (
         "bert", weights(lambda t: t.update({QUERY: t[QUERY][:8]})), [("wrong_shape", f"model.safetensors#{QUERY}")]),
     "more labels than rows": (

@@ -5,19 +5,14 @@ import torch
 
 from compression.data.batches import collate, epoch_batches, evaluation_batches
 from compression.data.encoding import Encoded
+from tests.compression.encoded import classification, of_rows
 
 CPU = torch.device("cpu")
 
 
 def encoded(rows: int, seed: int = 0) -> Encoded:
     lengths = np.random.default_rng(seed).integers(3, 60, rows)
-    return Encoded(
-        pieces=np.concatenate([np.full(n, i + 1, dtype=np.int32) for i, n in enumerate(lengths)]),
-        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        segments=None,
-        labels=np.arange(rows, dtype=np.int64),
-        pad_piece=0,
-    )
+    return of_rows(classification(), np.arange(rows, dtype=np.int64), lengths.tolist())
 
 
 def test_an_epoch_has_every_row_once_in_batches_of_one_size() -> None:

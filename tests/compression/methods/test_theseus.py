@@ -23,8 +23,9 @@ from compression.methods.theseus.modules import ReplaceableModule
 from compression.methods.theseus.objective import TheseusObjective
 from compression.methods.theseus.params import TheseusParams
 from compression.run import run
-from compression.tasks.text_classification import task_loss
+from compression.tasks.text_classification.behaviour import TextClassification
 from tests.checkpoints import make_tiny_checkpoint
+from tests.compression.encoded import classification
 from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
 
 CPU = torch.device("cpu")
@@ -192,9 +193,18 @@ def test_the_border_term_is_the_difference_from_the_predecessor_for_the_same_inp
     model = load(tmp_path / "m")
     modules = wrapped(model, "module_first", successor_layers=2)
     theseus = objective(tmp_path, model, modules, successor_layers=2, border_weight=3.0)
-    batch = Batch(ROWS["input_ids"], None, ROWS["attention_mask"], torch.tensor([0, 1]), np.arange(2))
+    task = classification()
+    batch = Batch(
+        task=task,
+        input_ids=ROWS["input_ids"],
+        token_type_ids=None,
+        attention_mask=ROWS["attention_mask"],
+        labels=torch.tensor([0, 1]),
+        rows=np.arange(2),
+        outputs=np.arange(2),
+    )
     model.train()
-    plain = task_loss(model(**batch.inputs).logits, batch.labels)
+    plain = TextClassification(task).loss(model(**batch.inputs).logits, batch)
     torch.testing.assert_close(theseus.loss(batch), plain)  # nothing is replaced: nothing to compare
 
     modules[1].replaced = True
@@ -207,7 +217,7 @@ def test_the_border_term_is_the_difference_from_the_predecessor_for_the_same_inp
         predecessor = layer(predecessor, mask)
     real = ROWS["attention_mask"].bool()
     expected = (successor - predecessor)[real].square().mean()
-    plain = task_loss(model(**batch.inputs).logits, batch.labels)
+    plain = TextClassification(task).loss(model(**batch.inputs).logits, batch)
     torch.testing.assert_close(loss, plain + 3 * expected)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch import nn
@@ -15,19 +16,21 @@ from benchmarks.paper_recipe import Padding, TheseusEncoder
 from compression.checkpoints.loading import load_model, open_source
 from compression.context import Context, TaskData
 from compression.data.batches import Batch, collate, epoch_batches
-from compression.data.encoding import Encoded, encode_rows
+from compression.data.encoding import Encoded
 from compression.events import EventWriter
 from compression.methods.theseus.method import wrap
 from compression.methods.theseus.objective import TheseusObjective
 from compression.methods.theseus.params import TheseusParams
-from compression.tasks.resolution import Columns, Task
+from compression.tasks.text_classification.behaviour import TextClassification
 from compression.training.loop import train
 from tests.checkpoints import make_tiny_checkpoint
+from tests.compression.encoded import classification
 
 Model = TypeVar("Model", bound=nn.Module)
 CPU = torch.device("cpu")
 SEED, STEPS, BATCH, LENGTH, RATE = 3, 12, 8, 32, 1e-2
 TEXTS = ["the movie was good", "the plot is awful and bad", "great story", "a boring film not great"]
+TASK = classification(max_length=LENGTH)
 
 
 @pytest.mark.parametrize("norm", ["clipped", "not_clipped"])
@@ -54,9 +57,7 @@ def test_the_paper_preset_is_the_reference(tmp_path: Path, norm: str) -> None:
     model = without_dropout(load_model(source.folder, source.facts, CPU))
     modules = wrap(model, "first_layers", params, context.dtype_for(params.training))
     objective = Watched(model, modules, params, context)
-    task = Task(columns=Columns(text="text", label="label"), labels={"a": 0, "b": 1}, label_names=["a", "b"],
-                problem_type="single_label", max_length=LENGTH)  # fmt: skip
-    train(objective, TaskData(task, "accuracy", rows, None, rows), params.training, context)
+    train(objective, TaskData(TASK, "accuracy", rows, None, rows), params.training, context)
 
     losses, reference = _reference(source.folder, rows, objective.gates, params.training.clip_norm)
     assert not all(any(gates) for gates in objective.gates), (
@@ -134,4 +135,5 @@ def without_dropout(model: Model) -> Model:
 
 def _rows(tokenizer: PreTrainedTokenizerFast) -> Encoded:
     texts = [f"{TEXTS[i % 4]} {'very ' * (i % 5)}" for i in range(48)]
-    return encode_rows(tokenizer, texts, None, np.array([i % 2 for i in range(48)]), LENGTH)
+    table = pa.table({"text": texts, "label": [TASK.label_names[i % 2] for i in range(48)]})
+    return TextClassification(TASK).encode(tokenizer, table)

@@ -14,6 +14,7 @@ def plan(problem_type: str = "single_label", text_pair: str | None = None) -> Pl
         {
             "steps": [{"method": "theseus", "successor_layers": 3}],
             "task": {
+                "type": "text-classification",
                 "problem_type": problem_type,
                 "columns": {"text": "sentence", "text_pair": text_pair, "label": "label"},
                 "labels": {},
@@ -42,7 +43,7 @@ def test_the_card_says_how_to_load_the_model_and_what_was_measured() -> None:
 
 
 def test_the_example_fits_the_task() -> None:
-    assert 'print(classify("a text"))' in render_card(sample_report(), plan())
+    assert 'print(model("a text"))' in render_card(sample_report(), plan())
     pair = render_card(sample_report(), plan(text_pair="second"))
     assert '{"text": "one text", "text_pair": "the other"}' in pair
     score = render_card(sample_report(), plan("regression"))

@@ -7,7 +7,7 @@ import pytest
 from compression.checkpoints.facts import ModelFacts
 from compression.data.summary import Column, DatasetSummary, Lengths, Split
 from compression.errors import InputError
-from compression.tasks.resolution import Task, TaskRequest, resolve_metric, resolve_task
+from compression.tasks.resolution import REQUEST, resolve_metric, resolve_task
 
 LENGTHS = Lengths(mean=1, p50=1, p95=1, p99=1, max=1)
 
@@ -36,10 +36,9 @@ def dataset(*columns: Column, validation: bool = True) -> DatasetSummary:
     return DatasetSummary(splits=splits, leaked_rows={}, warnings=[])
 
 
-def resolve(facts: ModelFacts, summary: DatasetSummary, **request: Any) -> Task:
-    return resolve_task(
-        TaskRequest.model_validate(request) if request else None, facts, summary, "validation"
-    )
+def resolve(facts: ModelFacts, summary: DatasetSummary, **request: Any) -> Any:
+    settled = REQUEST.validate_python({"type": facts.task, **request}) if request else None
+    return resolve_task(settled, facts, summary, "validation")
 
 
 def refusal(facts: ModelFacts, summary: DatasetSummary, **request: Any) -> tuple[str, str, str]:

@@ -1,0 +1,109 @@
+"""What is done differently for each task: how rows are encoded, what is learnt, and how a model is judged."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Generic, TypeVar, cast
+
+import numpy as np
+import pyarrow as pa
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from compression.data.batches import Batch
+from compression.data.encoding import Array, Encoded
+from compression.evaluation.loyalty import Agreement
+from compression.losses import soft_target_loss
+from compression.report.schema import ClassResult
+from compression.tasks.columns import BaseTask, MetricName
+from compression.tasks.resolution import Task
+
+T = TypeVar("T", bound=BaseTask)
+
+
+class Behaviour(ABC, Generic[T]):
+    """One task at work. `logits` (K, C) are those of all outputs of a split, in the order of `Encoded`."""
+
+    def __init__(self, task: T) -> None:
+        self.task = task
+
+    @abstractmethod
+    def encode(self, tokenizer: PreTrainedTokenizerFast, table: pa.Table) -> Encoded:
+        """The rows of a table with a column for each role."""
+
+    def outputs(self, output: Any, batch: Batch) -> torch.Tensor:
+        """The logits (K, C) that count, of what a model gave for a batch."""
+        logits: torch.Tensor = output.logits
+        return logits if batch.marked is None else logits[batch.marked]
+
+    @abstractmethod
+    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The scalar to minimise, of the logits (K, C) of a batch."""
+
+    def pull(
+        self, logits: torch.Tensor, teacher: torch.Tensor, batch: Batch, temperature: float
+    ) -> torch.Tensor:
+        """How far the logits (K, C) of a batch are from the teacher's (K, C)."""
+        return soft_target_loss(logits, teacher, temperature)
+
+    @abstractmethod
+    def metric(self, name: MetricName, logits: Array, data: Encoded) -> Callable[[Array], float]:
+        """A metric as a function of row numbers, so that it can be computed for many samples of the rows.
+
+        It is 0 where it is not defined, e.g. a correlation with a constant.
+        """
+
+    def score(self, name: MetricName, logits: Array, data: Encoded) -> float:
+        """A metric of all rows."""
+        return self.metric(name, logits, data)(np.arange(data.table.num_rows))
+
+    @abstractmethod
+    def verdicts(self, logits: Array, data: Encoded) -> Array:
+        """For each row (N,) whether the model is right, or (as float) how far from right."""
+
+    @abstractmethod
+    def agreement(self, before: Array, after: Array, data: Encoded) -> Agreement:
+        """How alike two models answer."""
+
+    def closeness(self, before: Array, after: Array, data: Encoded) -> float:
+        """How alike two models answer, in one number that is higher for those more alike."""
+        agreement = self.agreement(before, after, data)
+        return float(np.average(agreement.probability, weights=np.maximum(agreement.weight, 1)))
+
+    def classes(self, logits: Array, data: Encoded) -> list[ClassResult]:
+        """Results by class, where there are classes."""
+        return []
+
+    def confidence(self, logits: Array, data: Encoded) -> Array:
+        """The probability (N,) that a model gives to its answer, the mean over each row."""
+        return np.ones(data.table.num_rows)
+
+    @abstractmethod
+    def answer(self, logits: Array, data: Encoded, row: int) -> Any:
+        """What the model says of a row, as JSON."""
+
+    def contrast(self, before: Array, after: Array, data: Encoded, row: int) -> tuple[str, str, str]:
+        """What is right for a row on which two models differ, and what each says, in words."""
+        return (
+            str(self.truth(data, row)),
+            str(self.answer(before, data, row)),
+            str(self.answer(after, data, row)),
+        )
+
+    def truth(self, data: Encoded, row: int) -> Any:
+        """What is right for a row."""
+        return None
+
+    def texts(self, data: Encoded, row: int) -> tuple[str, str | None]:
+        """A row for a reader: its text, and its second text where there is one."""
+        return data.table.column(0)[row].as_py(), None
+
+    def doubt(self, logits: Array, data: Encoded) -> tuple[str, str] | None:
+        """Code and message of a warning, where the answers look like those of a model that has learnt nothing."""
+        return None
+
+
+def behaviour_of(task: Task) -> "Behaviour[Any]":
+    """The behaviour of a task lives in the folder of its type."""
+    folder = task.type.replace("-", "_")
+    return cast("Behaviour[Any]", import_module(f"compression.tasks.{folder}.behaviour").BEHAVIOUR(task))

@@ -1,0 +1,174 @@
+"""What every task asks of a dataset: which columns hold what, and what the labels in them mean.
+
+Inferred where that is certain, refused with the candidates where it is not.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from compression.checkpoints.facts import ModelFacts
+from compression.data.summary import MAX_DISTINCT, Column, ColumnKind, DatasetSummary, Split, SplitName
+from compression.errors import InputError, Problem
+from compression.settings import Settings
+
+MetricName = Literal["accuracy", "f1", "precision", "recall", "f1_macro", "mcc", "pearson", "spearman"]
+
+LABEL_NAMES = ("label", "labels", "class", "category", "target", "score", "quality", "sentiment")
+GENERIC_LABEL = re.compile(r"LABEL_\d+|\d+")
+MOST_PIECES = 512
+"""Word pieces that a row is cut to by default, where the model takes as many."""
+
+MaxLength = Annotated[int, Field(ge=8, le=8192)]
+Splits = Mapping[SplitName, Split]
+
+
+class BaseRequest(Settings):
+    """What can be settled of every task; the rest is inferred."""
+
+    max_length: MaxLength | None = None
+    """Word pieces per row, longer rows are cut; as many as the model takes by default, at most 512."""
+
+
+class BaseTask(Settings):
+    """A task with nothing left to guess."""
+
+    READ: ClassVar[tuple[str, ...]]
+    """The roles whose columns a model reads."""
+
+    max_length: int
+
+    @property
+    def metrics(self) -> tuple[MetricName, ...]:
+        """What can be measured, by default all of it; the first is the one that retention is about."""
+        raise NotImplementedError
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The column of each role that has one."""
+        columns: Settings = getattr(self, "columns")  # noqa: B009  # every task declares its own kind
+        return columns.model_dump(exclude_none=True)
+
+    @property
+    def columns_read(self) -> list[str]:
+        return [column for role, column in self.roles.items() if role in self.READ]
+
+
+def check_columns(requested: Settings, dataset: DatasetSummary) -> None:
+    """Raises InputError where a column that was named is not there."""
+    for role, name in requested.model_dump(exclude_none=True).items():
+        for split_name, split in dataset.splits.items():
+            if split.column(name) is None:
+                known = ", ".join(c.name for c in split.columns)
+                message = f"split {split_name!r} has no column {name!r}, only {known}"
+                raise InputError(Problem("missing_column", message, f"/task/columns/{role}"))
+
+
+def check_kind(splits: Splits, role: str, name: str, kinds: Iterable[ColumnKind]) -> None:
+    """Raises InputError where a column holds something else than it should."""
+    for split_name, column in columns_named(splits, name):
+        if column.kind not in kinds:
+            wanted = "lists" if "list" in kinds else "single values"
+            message = f"column {name!r} of split {split_name!r} does not hold {wanted}"
+            raise InputError(Problem("wrong_kind_of_column", message, f"/task/columns/{role}"))
+
+
+def columns_named(splits: Splits, name: str) -> Iterator[tuple[SplitName, Column]]:
+    for split_name, split in splits.items():
+        column = split.column(name)
+        if column is None:
+            known = ", ".join(c.name for c in split.columns)
+            message = f"split {split_name!r} has no column {name!r}, only {known}"
+            raise InputError(Problem("missing_column", message, "/task/columns"))
+        yield split_name, column
+
+
+def guess(role: str, candidates: Iterable[Column], *tests: Callable[[Column], bool]) -> str:
+    """The one column that passes the first test that any column passes.
+
+    Raises:
+        InputError: none passes a test, or several pass the same.
+    """
+    columns = list(candidates)
+    for test in tests:
+        fitting = [column.name for column in columns if test(column)]
+        if len(fitting) == 1:
+            return fitting[0]
+        if fitting:
+            raise uncertain(role, fitting)
+    raise uncertain(role, [])
+
+
+def uncertain(role: str, candidates: list[str]) -> InputError:
+    found = f"could be {', '.join(candidates)}" if candidates else "is not there"
+    message = f"the {role} column {found}: name it in task.columns.{role}"
+    return InputError(Problem(f"ambiguous_{role}_column", message, f"/task/columns/{role}"))
+
+
+def resolve_max_length(requested: int | None, model: ModelFacts) -> int:
+    if requested is not None and requested > model.max_length:
+        message = f"the model takes at most {model.max_length} word pieces, not {requested}"
+        raise InputError(Problem("max_length_too_large", message, "/task/max_length"))
+    return requested or min(model.max_length, MOST_PIECES)
+
+
+def resolve_labels(
+    requested: dict[str, str] | None, role: str, column: str, model: ModelFacts, splits: Splits
+) -> dict[str, int]:
+    """The class id of each value, or of each item of the lists, of a column.
+
+    Raises:
+        InputError: a value is none of the model's labels.
+    """
+    values = sorted({value for split in splits.values() for value in _distinct(split, role, column)})
+    ids = {name: i for i, name in enumerate(model.labels)}
+    if requested is not None:
+        meaning = requested
+    elif set(values) <= set(ids):
+        meaning = {value: value for value in values}
+    elif _are_class_ids(values, len(ids)) and all(GENERIC_LABEL.fullmatch(name) for name in ids):
+        meaning = {value: model.labels[int(value)] for value in values}
+    else:
+        meaning = {value: value for value in values if value in ids}
+    wrong = [value for value in values if meaning.get(value) not in ids]
+    if not wrong:
+        return {value: ids[meaning[value]] for value in values}
+    hint = ""
+    if _are_class_ids(values, len(ids)):
+        example = ", ".join(f'"{i}": "{name}"' for i, name in enumerate(model.labels[:3]))
+        hint = (
+            f"; if they are class ids, say so: task.labels = {{{example}{', ...' if len(ids) > 3 else ''}}}"
+        )
+    known = _quoted(list(ids))
+    message = f"column {column!r} holds {_quoted(wrong)}, which the model does not know; its labels are {known}{hint}"
+    raise InputError(
+        Problem("labels_do_not_match", message, "/task/labels" if requested else f"/task/columns/{role}")
+    )
+
+
+def may_be_labels(column: Column, model: ModelFacts) -> bool:
+    return column.distinct is not None and set(column.distinct) <= set(model.labels)
+
+
+def _distinct(split: Split, role: str, name: str) -> dict[str, int]:
+    column = split.column(name)
+    assert column is not None, "columns are checked before labels"
+    place = f"/task/columns/{role}"
+    if column.distinct is None:
+        message = f"column {name!r} holds more than {MAX_DISTINCT} different values: it is no class label"
+        raise InputError(Problem("no_label_column", message, place))
+    if column.empty:
+        message = f"column {name!r} is empty in {column.empty} rows"
+        raise InputError(Problem("missing_labels", message, place))
+    return column.distinct
+
+
+def _are_class_ids(values: list[str], labels: int) -> bool:
+    return all(value.isascii() and value.isdigit() and int(value) < labels for value in values)
+
+
+def _quoted(values: list[str], most: int = 8) -> str:
+    shown = ", ".join(repr(v) for v in values[:most])
+    return shown + (f" and {len(values) - most} more" if len(values) > most else "")

@@ -1,0 +1,70 @@
+"""The splits of a dataset, encoded for a task: once per (tokenizer, rows, task), kept in a cache by content."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from safetensors.numpy import load_file, save_file
+
+from compression.checkpoints.loading import Source
+from compression.data.encoding import Array, Encoded, pad_piece
+from compression.data.ingest import read_split
+from compression.data.summary import SplitName
+from compression.tasks.behaviour import behaviour_of
+from compression.tasks.resolution import Task
+
+EXTRA = "extra."
+
+
+def encode_split(source: Source, dataset: Path, split: SplitName, task: Task, cache: Path | None) -> Encoded:
+    """Encode one split, or read it from the cache folder when the same content has been encoded before."""
+    table = _rows(dataset, split, task)
+    if cache is None:
+        return behaviour_of(task).encode(source.tokenizer, table)
+    entry = cache / f"encoded-{_content_key(source.folder, dataset / f'{split}.parquet', task)}"
+    if entry.exists():
+        return _read(entry, task, table, pad_piece(source.tokenizer))
+    encoded = behaviour_of(task).encode(source.tokenizer, table)
+    _write(encoded, entry)
+    return encoded
+
+
+def _rows(dataset: Path, split: SplitName, task: Task) -> pa.Table:
+    """The columns that the task gives a role to, by the name of the role."""
+    table = read_split(dataset, split)
+    return pa.table({role: table.column(name) for role, name in task.roles.items()})
+
+
+def _write(encoded: Encoded, entry: Path) -> None:
+    arrays: dict[str, Array | None] = {
+        "pieces": encoded.pieces,
+        "offsets": encoded.offsets,
+        "segments": encoded.segments,
+        "labels": encoded.labels,
+        "outputs": encoded.outputs,
+        "marked": encoded.marked,
+        **{EXTRA + name: array for name, array in encoded.extra.items()},
+    }
+    partial = entry.with_name(f"{entry.name}.{os.getpid()}")
+    save_file({name: array for name, array in arrays.items() if array is not None}, partial)
+    partial.replace(entry)
+
+
+def _read(entry: Path, task: Task, table: pa.Table, padding: int) -> Encoded:
+    arrays: dict[str, Any] = load_file(entry)
+    extra = {name.removeprefix(EXTRA): arrays.pop(name) for name in list(arrays) if name.startswith(EXTRA)}
+    arrays.setdefault("segments", None)
+    return Encoded(task=task, table=table, pad_piece=padding, extra=extra, **arrays)
+
+
+def _content_key(model: Path, rows: Path, task: Task) -> str:
+    digest = hashlib.sha256(task.model_dump_json().encode())
+    tokenizer_files = sorted(
+        f for f in model.iterdir() if f.suffix in (".json", ".txt") and f.name != "config.json"
+    )
+    for file in [*tokenizer_files, rows]:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

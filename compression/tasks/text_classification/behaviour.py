@@ -1,0 +1,127 @@
+"""Text classification at work: cross-entropy of one label, or the squared error of one score."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from scipy import stats
+from scipy.special import softmax
+from sklearn import metrics as sklearn_metrics
+from torch.nn import functional
+from transformers import PreTrainedTokenizerFast
+
+from compression.data.batches import Batch
+from compression.data.encoding import Array, Encoded, pad_piece, tokenize
+from compression.evaluation.classes import class_results
+from compression.evaluation.loyalty import Agreement, probability_agreement, score_agreement
+from compression.report.schema import ClassResult
+from compression.tasks.behaviour import Behaviour
+from compression.tasks.columns import MetricName
+from compression.tasks.text_classification.resolution import TextClassificationTask
+
+
+class TextClassification(Behaviour[TextClassificationTask]):
+    """One output for each row: logits (N, C), of a regression (N, 1)."""
+
+    @property
+    def is_regression(self) -> bool:
+        return self.task.problem_type == "regression"
+
+    def encode(self, tokenizer: PreTrainedTokenizerFast, table: pa.Table) -> Encoded:
+        columns = [table.column(role).to_pylist() for role in self.task.READ if role in table.column_names]
+        inputs = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+        pieces = tokenize(tokenizer, inputs, self.task.max_length, segments=len(columns) > 1)
+        return Encoded(
+            task=self.task,
+            table=table,
+            pieces=pieces.pieces,
+            offsets=pieces.offsets,
+            segments=pieces.segments,
+            labels=self._labels(table.column("label").to_pylist()),
+            outputs=np.arange(len(inputs) + 1),
+            pad_piece=pad_piece(tokenizer),
+        )
+
+    def _labels(self, values: list[Any]) -> Array:
+        if self.is_regression:
+            return np.array([float(value) for value in values], dtype=np.float32)
+        return np.array([self.task.labels[value] for value in values], dtype=np.int64)
+
+    def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        logits = logits.float()
+        if self.is_regression:
+            return functional.mse_loss(logits.squeeze(-1), batch.labels)
+        return functional.cross_entropy(logits, batch.labels)
+
+    def metric(self, name: MetricName, logits: Array, data: Encoded) -> Callable[[Array], float]:
+        predicted, labels = self._predicted(logits), data.labels
+        return lambda rows: self._score(name, predicted[rows], labels[rows])
+
+    def _predicted(self, logits: Array) -> Array:
+        """Class ids or scores (N,)."""
+        return logits[:, 0] if self.is_regression else logits.argmax(axis=1)
+
+    def _score(self, name: MetricName, predicted: Array, labels: Array) -> float:
+        match name:
+            case "f1":
+                average = "binary" if len(self.task.label_names) == 2 else "macro"
+                return float(sklearn_metrics.f1_score(labels, predicted, average=average, zero_division=0))
+            case "mcc":
+                return float(sklearn_metrics.matthews_corrcoef(labels, predicted))
+            case "pearson" | "spearman":
+                if np.ptp(predicted) == 0 or np.ptp(labels) == 0:
+                    return 0.0
+                correlation = stats.pearsonr if name == "pearson" else stats.spearmanr
+                return float(correlation(predicted, labels).statistic)
+            case _:
+                return float((predicted == labels).mean())
+
+    def verdicts(self, logits: Array, data: Encoded) -> Array:
+        predicted = self._predicted(logits)
+        verdicts: Array = np.abs(predicted - data.labels) if self.is_regression else predicted == data.labels
+        return verdicts
+
+    def agreement(self, before: Array, after: Array, data: Encoded) -> Agreement:
+        weight = np.ones(len(before))
+        if self.is_regression:
+            return Agreement(None, score_agreement(before[:, 0], after[:, 0], data.labels), weight)
+        same = before.argmax(axis=1) == after.argmax(axis=1)
+        return Agreement(same.astype(float), probability_agreement(before, after), weight)
+
+    def classes(self, logits: Array, data: Encoded) -> list[ClassResult]:
+        if self.is_regression:
+            return []
+        return class_results(data.labels, logits.argmax(axis=1), self.task.label_names)
+
+    def confidence(self, logits: Array, data: Encoded) -> Array:
+        if self.is_regression:
+            return super().confidence(logits, data)
+        sure: Array = softmax(logits, axis=1).max(axis=1)
+        return sure
+
+    def answer(self, logits: Array, data: Encoded, row: int) -> Any:
+        if self.is_regression:
+            return float(logits[row, 0])
+        return self.task.label_names[logits[row].argmax()]
+
+    def truth(self, data: Encoded, row: int) -> Any:
+        return float(data.labels[row]) if self.is_regression else self.task.label_names[data.labels[row]]
+
+    def texts(self, data: Encoded, row: int) -> tuple[str, str | None]:
+        pair = data.table.column("text_pair")[row].as_py() if self.task.columns.text_pair else None
+        return data.table.column("text")[row].as_py(), pair
+
+    def doubt(self, logits: Array, data: Encoded) -> tuple[str, str] | None:
+        if self.is_regression or len(np.unique(logits.argmax(axis=1))) > 1:
+            return None
+        share = np.bincount(data.labels).max() / len(data.labels)
+        return (
+            "stuck_at_one_class",
+            f"the model gives every validation row the same class (the most frequent one has {share:.1%} of the rows): "
+            "train longer, or start from layers of each module",
+        )
+
+
+BEHAVIOUR = TextClassification

@@ -1,0 +1,134 @@
+"""Text classification: one label or one score (regression) per text or pair of texts."""
+
+from typing import ClassVar, Literal
+
+from compression.checkpoints.facts import ModelFacts, ProblemType
+from compression.data.summary import Column, DatasetSummary, Split
+from compression.errors import InputError, Problem
+from compression.settings import Settings
+from compression.tasks.columns import (
+    LABEL_NAMES,
+    BaseRequest,
+    BaseTask,
+    MetricName,
+    Splits,
+    check_columns,
+    check_kind,
+    columns_named,
+    may_be_labels,
+    resolve_labels,
+    resolve_max_length,
+    uncertain,
+)
+
+METRICS: dict[ProblemType, tuple[MetricName, ...]] = {
+    "single_label": ("accuracy", "f1", "mcc"),
+    "regression": ("pearson", "spearman"),
+}
+PAIR_NAMES = (
+    ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"),
+    ("text", "text_pair"), ("text1", "text2"), ("query", "passage"),
+)  # fmt: skip
+
+
+class RequestedTextColumns(Settings):
+    text: str | None = None
+    text_pair: str | None = None
+    label: str | None = None
+
+
+class TextClassificationRequest(BaseRequest):
+    type: Literal["text-classification"]
+    columns: RequestedTextColumns = RequestedTextColumns()
+    labels: dict[str, str] | None = None
+    """Which label of the model each value of the label column means; needed where the names differ."""
+
+
+class TextColumns(Settings):
+    text: str
+    text_pair: str | None = None
+    label: str
+
+
+class TextClassificationTask(BaseTask):
+    """One label or one score per text or pair of texts."""
+
+    READ: ClassVar[tuple[str, ...]] = ("text", "text_pair")
+
+    type: Literal["text-classification"] = "text-classification"
+    problem_type: ProblemType
+    columns: TextColumns
+    labels: dict[str, int]
+    """Class id of each value of the label column; empty for regression."""
+    label_names: list[str]
+    """The model's names by class id."""
+
+    @property
+    def metrics(self) -> tuple[MetricName, ...]:
+        return METRICS[self.problem_type]
+
+
+def resolve(
+    request: TextClassificationRequest, model: ModelFacts, dataset: DatasetSummary, used: Splits
+) -> TextClassificationTask:
+    """Settle columns and labels. Raises InputError."""
+    assert model.problem_type is not None, "the inspection knows the kind of every text classifier"
+    columns = _resolve_columns(request.columns, model, dataset)
+    for role, name in columns.model_dump(exclude_none=True).items():
+        check_kind(used, role, name, ("text", "integer", "number"))
+    if model.problem_type == "regression":
+        _check_scores(columns.label, used)
+        labels = {}
+    else:
+        labels = resolve_labels(request.labels, "label", columns.label, model, used)
+    return TextClassificationTask(
+        problem_type=model.problem_type,
+        columns=columns,
+        labels=labels,
+        label_names=model.labels,
+        max_length=resolve_max_length(request.max_length, model),
+    )
+
+
+def _resolve_columns(
+    requested: RequestedTextColumns, model: ModelFacts, dataset: DatasetSummary
+) -> TextColumns:
+    train = dataset.splits["train"]
+    check_columns(requested, dataset)
+    label = requested.label or _guess_label(train, model, exclude={requested.text, requested.text_pair})
+    if requested.text is not None:
+        return TextColumns(text=requested.text, text_pair=requested.text_pair, label=label)
+    names = {c.name.lower(): c.name for c in train.columns}
+    for first, second in PAIR_NAMES:
+        if first in names and second in names and label not in (names[first], names[second]):
+            return TextColumns(text=names[first], text_pair=names[second], label=label)
+    texts = [c.name for c in train.columns if c.kind == "text" and c.name not in (label, requested.text_pair)]
+    if len(texts) != 1:
+        raise uncertain("text", texts)
+    return TextColumns(text=texts[0], text_pair=requested.text_pair, label=label)
+
+
+def _guess_label(train: Split, model: ModelFacts, exclude: set[str | None]) -> str:
+    columns = [c for c in train.columns if c.name not in exclude and c.kind != "list"]
+    named = [c.name for c in columns if c.name.lower() in LABEL_NAMES]
+    if len(named) == 1:
+        return named[0]
+    candidates = named or [c.name for c in columns if _may_be_label(c, model)]
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        known = ", ".join(c.name for c in train.columns)
+        message = f"no column looks like a label among {known}: name it in task.columns.label"
+        raise InputError(Problem("no_label_column", message, "/task/columns/label"))
+    raise uncertain("label", candidates)
+
+
+def _may_be_label(column: Column, model: ModelFacts) -> bool:
+    return column.kind != "text" if model.problem_type == "regression" else may_be_labels(column, model)
+
+
+def _check_scores(label: str, splits: Splits) -> None:
+    for name, column in columns_named(splits, label):
+        if column.kind == "text" or column.empty:
+            message = f"the model is a regression, but column {label!r} of split {name!r} is not a number in every row"
+            raise InputError(Problem("labels_not_numeric", message, "/task/columns/label"))

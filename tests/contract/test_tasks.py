@@ -1,0 +1,54 @@
+"""What every task promises, on tiny random models: theseus goes the whole way for it."""
+
+import io
+import math
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import transformers
+
+from compression.checkpoints.facts import Architecture, TaskType
+from compression.errors import Stopped
+from compression.events import EventWriter
+from compression.export.verify import verify
+from compression.run import run
+from tests.compression.jobs import METHOD_SETTINGS, make_spec, run_to_end, stop_after, weights_of
+from tests.contract.test_methods import resume
+
+STEP: dict[str, Any] = {"method": "theseus", **METHOD_SETTINGS["theseus"], "distillation": {"weight": 0.3}}
+TASKS: tuple[TaskType, ...] = get_args(TaskType)
+AUTO = {
+    "text-classification": transformers.AutoModelForSequenceClassification,
+    "token-classification": transformers.AutoModelForTokenClassification,
+}
+
+
+@pytest.mark.parametrize("architecture", get_args(Architecture))
+@pytest.mark.parametrize("task", TASKS)
+def test_every_task_goes_the_whole_way(tmp_path: Path, task: TaskType, architecture: Architecture) -> None:
+    spec = make_spec(tmp_path, [STEP], task=task, architecture=architecture)
+    report = run_to_end(spec, tmp_path / "out")
+
+    assert set(report.before.metrics) == set(report.after.metrics) == set(spec.plan.task.metrics)
+    assert report.metric == spec.plan.task.metrics[0]
+    assert all(math.isfinite(point.value) for points in report.curves.values() for point in points)
+    assert f"eval.{report.metric}" in report.curves
+    assert 0 <= report.loyalty.probability.value <= 1
+    assert report.rows == 24
+    verified = verify(tmp_path / "out" / "artifacts")
+    assert verified.measured == pytest.approx(verified.reported, abs=1e-6)
+    assert verified.largest_difference < 1e-5
+    model = AUTO[task].from_pretrained(tmp_path / "out" / "model")
+    assert model.config.num_hidden_layers == 2
+    assert model.config.architectures == [type(model).__name__]
+
+
+@pytest.mark.parametrize("task", [task for task in TASKS if task != "text-classification"])
+def test_interrupted_equals_uninterrupted_for_every_task(tmp_path: Path, task: TaskType) -> None:
+    spec = make_spec(tmp_path, [STEP], task=task)
+    run_to_end(spec, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        run(spec, tmp_path / "first", EventWriter(io.StringIO()), stop_after(12))
+    run_to_end(resume(spec, tmp_path / "first"), tmp_path / "second")
+    assert weights_of(tmp_path / "second") == weights_of(tmp_path / "whole")
