@@ -6,7 +6,7 @@ from transformers import PreTrainedModel
 from compression.context import Context, TaskData
 from compression.data.batches import collate, epoch_batches, evaluation_batches
 from compression.evaluation.predict import predict
-from compression.tasks.text_classification import predictions, score
+from compression.tasks.behaviour import behaviour_of
 from compression.training.dropout import speed_up_training_on_cpu
 from compression.training.loop import Objective, seed_step
 from compression.training.params import Training
@@ -58,4 +58,4 @@ def metric_now(model: PreTrainedModel, data: TaskData, context: Context) -> floa
     """The job's metric on the validation rows, or on the training rows where there are none."""
     rows = data.train if data.selection is None else data.selection
     logits = predict(model, rows, context.stop_if_requested)
-    return score(data.metric, predictions(logits, data.task), rows.labels, data.task)
+    return behaviour_of(data.task).score(data.metric, logits, rows)

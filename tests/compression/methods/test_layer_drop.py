@@ -4,7 +4,7 @@ import io
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from torch.nn import functional
@@ -12,13 +12,13 @@ from torch.nn import functional
 from compression.checkpoints.facts import Architecture
 from compression.checkpoints.loading import load_model, open_source
 from compression.context import Context, TaskData
-from compression.data.encoding import encode_rows
 from compression.errors import Stopped
 from compression.events import EventWriter, parse_event
 from compression.methods.layer_drop.choice import layer_similarities, least_similar
 from compression.run import run
-from compression.tasks.resolution import Columns, Task
+from compression.tasks.text_classification.behaviour import TextClassification
 from tests.checkpoints import make_tiny_checkpoint
+from tests.compression.encoded import classification
 from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
 
 CPU = torch.device("cpu")
@@ -45,9 +45,9 @@ def test_similarity_is_the_mean_cosine_over_the_real_word_pieces(
     source = open_source(make_tiny_checkpoint(tmp_path / "m", architecture, layers=3))
     model = load_model(source.folder, source.facts, CPU)
     texts = ["the movie was good", "a film", "very very boring story that"]
-    rows = encode_rows(source.tokenizer, texts, None, np.array([0, 1, 0]), 32)
-    task = Task(columns=Columns(text="text", label="label"), labels={}, label_names=["a", "b"],
-                problem_type="single_label", max_length=32)  # fmt: skip
+    task = classification(max_length=32)
+    table = pa.table({"text": texts, "label": ["negative", "positive", "negative"]})
+    rows = TextClassification(task).encode(source.tokenizer, table)
     context = Context(
         source=source, device=CPU, dtype=torch.float32, seed=7, emit=EventWriter(io.StringIO()),
         stop_requested=lambda: False, checkpoint_folder=tmp_path, checkpoint_seconds=60, total_steps=1,
