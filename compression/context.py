@@ -105,9 +105,11 @@ class Context:
         for name, value in values.items():
             self.curves.setdefault(name, []).append((self.done + step, value))
 
-    def stop_if_requested(self) -> None:
-        """For work that is repeated after an interruption: the last checkpoint stands for it."""
+    def stop_if_requested(self, save: Callable[[], None] | None = None) -> None:
+        """Without `save` for work that is repeated after an interruption: the last checkpoint stands for it."""
         if self.stop_requested():
+            if save:
+                save()
             raise Stopped
         if time.monotonic() - self.alive_at >= ALIVE_SECONDS:
             self.emit(AliveEvent())

@@ -34,3 +34,33 @@ def masked_mean(values: torch.Tensor, attention_mask: torch.Tensor | None) -> to
     if attention_mask is None:
         return values.mean()
     return (values * attention_mask).sum() / attention_mask.sum()
+
+
+def cosine_loss(
+    student: torch.Tensor, teacher: torch.Tensor, attention_mask: torch.Tensor | None
+) -> torch.Tensor:
+    """1 - cosine of hidden states (B, L, H), mean over the word pieces that are shown (Sanh et al. 2019, section 2)."""
+    cosine = functional.cosine_similarity(student.float(), teacher.float(), dim=-1)
+    return 1 - masked_mean(cosine, attention_mask)
+
+
+def patient_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Mean of ||s / ||s|| - t / ||t|| ||^2 over [CLS] states (B, layers, H) (Sun et al. 2019, equation 7)."""
+    difference = functional.normalize(student.float(), dim=-1) - functional.normalize(teacher.float(), dim=-1)
+    return difference.square().sum(dim=-1).mean()
+
+
+def attention_loss(
+    student: torch.Tensor, teacher: torch.Tensor, attention_mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Mean squared difference of attention scores (B, heads, L, L) before the softmax (Jiao et al. 2020, equation 7).
+
+    Over pairs of word pieces that are both shown. Models with other numbers of heads compare the means over them.
+    """
+    student, teacher = student.float(), teacher.float()
+    if student.shape[1] != teacher.shape[1]:
+        student, teacher = student.mean(dim=1, keepdim=True), teacher.mean(dim=1, keepdim=True)
+    squared = (student - teacher).square().mean(dim=1)
+    if attention_mask is None:
+        return squared.mean()
+    return masked_mean(squared, attention_mask[:, :, None] * attention_mask[:, None, :])

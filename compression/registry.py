@@ -4,11 +4,12 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
+from compression.methods.distill.params import DistillParams
 from compression.methods.layer_drop.params import LayerDropParams
 from compression.methods.theseus.params import TheseusParams
 from compression.methods.trim_vocabulary.params import TrimVocabularyParams
 
-StepParams = TheseusParams | LayerDropParams | TrimVocabularyParams
+StepParams = TheseusParams | LayerDropParams | DistillParams | TrimVocabularyParams
 Step = Annotated[StepParams, Field(discriminator="method")]
 
 METHODS: dict[str, type[StepParams]] = {

@@ -28,6 +28,13 @@ class Body:
     layers: str
     """The list that the encoder walks: each element maps hidden states (B, L, H) to hidden states (B, L, H)."""
     embeddings: str
+    attention: tuple[str, str, str, str] = (
+        "attention.self.query",
+        "attention.self.key",
+        "attention.self.value",
+        "attention.output.dense",
+    )
+    """In a layer, the linear maps from hidden states to queries, keys and values, and from values back."""
     positions_after_padding: bool = False
     """Positions are counted from the padding id + 1, which therefore must stay what it is."""
 
@@ -55,6 +62,11 @@ class Anatomy(Body):
         setattr(model.get_submodule(parent), name, nn.ModuleList(layers))
         model.config.num_hidden_layers = len(layers)  # DistilBERT maps it to n_layers
 
+    def attention_of(self, layer: nn.Module) -> list[nn.Linear]:
+        """The maps to queries, keys and values, and from values back."""
+        maps = [layer.get_submodule(path) for path in self.attention]
+        return [linear for linear in maps if isinstance(linear, nn.Linear)]
+
     def word_embeddings_of(self, model: PreTrainedModel) -> nn.Embedding:
         """The table with a row for each word piece."""
         table = model.get_submodule(f"{self.embeddings}.word_embeddings")
@@ -70,7 +82,12 @@ _BODIES: dict[Architecture, Body] = {
     "roberta": Body(
         RobertaConfig, "roberta.encoder.layer", "roberta.embeddings", positions_after_padding=True
     ),
-    "distilbert": Body(DistilBertConfig, "distilbert.transformer.layer", "distilbert.embeddings"),
+    "distilbert": Body(
+        DistilBertConfig,
+        "distilbert.transformer.layer",
+        "distilbert.embeddings",
+        attention=("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin"),
+    ),
 }
 _HEADS: dict[tuple[Architecture, TaskType], tuple[type[PreTrainedModel], tuple[str, ...]]] = {
     ("bert", "text-classification"): (BertForSequenceClassification, ("bert.pooler", "classifier")),

@@ -74,9 +74,7 @@ def train(objective: Objective, data: TaskData, training: Training, context: Con
     while not run.finished():
         run.train_step(run.step)
         run.evaluate_if_due()
-        if context.stop_requested():
-            run.save()
-            context.stop_if_requested()
+        context.stop_if_requested(run.save)
         if context.checkpoint_due():
             run.save()
     run.save()
@@ -193,9 +191,7 @@ class _Run:
             self.context.warn(code, f"at step {self.step} {message}")
 
     def _stop_between_batches(self) -> None:
-        if self.context.stop_requested():
-            self.save()
-        self.context.stop_if_requested()
+        self.context.stop_if_requested(self.save)
 
     def finish(self) -> None:
         """Leave the best weights seen, or the last ones where nothing was validated."""

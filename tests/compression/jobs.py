@@ -23,6 +23,14 @@ TRAINING = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "evaluations_pe
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     "theseus": {"successor_layers": 2, "training": TRAINING},
     "layer_drop": {"keep_layers": 2, "recovery": TRAINING},
+    "distill": {
+        "student_layers": 2,
+        "cosine_weight": 0.5,
+        "patient": {"weight": 0.5},
+        "hidden_weight": 0.5,
+        "attention_weight": 0.5,
+        "training": TRAINING,
+    },
     "trim_vocabulary": {"keep_share": 0.985},
 }
 """Settings with which each registered method halves a model of four layers in a dozen steps."""
