@@ -1,5 +1,6 @@
 """The machine that a run is on: what it computes with, and what the report says of it."""
 
+import ctypes
 import os
 import platform
 import re
@@ -12,8 +13,19 @@ import transformers
 from compression.report.schema import Machine
 from compression.spec import Runtime
 
-# Rows of many lengths make many kernels, and oneDNN keeps a thousand of them: 150 MB that are hardly used again.
-os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+KEPT_BYTES, LARGEST_KEPT = 2**30, 2**25
+
+
+def keep_freed_memory() -> None:
+    """Let the allocator keep what a training step frees for the next step (glibc).
+
+    It would give large blocks back to the system at once, and every page of them would be mapped and zeroed anew.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT)
+        mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def choose_device(runtime: Runtime) -> torch.device:

@@ -27,7 +27,7 @@ from compression.evaluation.compare import Comparison, compare
 from compression.evaluation.predict import predict
 from compression.events import EventWriter, Phase, PhaseEvent, ProgressEvent, ResultEvent
 from compression.export.artifacts import write_artifacts
-from compression.machine import choose_device, compute_dtype, use_threads
+from compression.machine import choose_device, compute_dtype, keep_freed_memory, use_threads
 from compression.report.schema import Report
 from compression.spec import RunSpec
 from compression.tasks.encoding import encode_split
@@ -44,6 +44,7 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
     """
     phase = Phases(emit)
     use_threads(spec.runtime)
+    keep_freed_memory()
     with phase(Phase.LOAD):
         source = open_source(spec.model)
         data = _load_data(spec, source, spec.runtime.cache)

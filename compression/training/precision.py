@@ -40,9 +40,9 @@ class MixedPrecision:
         self.gradient = torch.zeros_like(self.vector)
         self.border = sum(p.numel() for p in short)
         self.working = self.vector[: self.border].to(dtype)
-        self.working_gradient = torch.zeros_like(self.working)
-        _share(short, self.working, self.working_gradient)
-        _share(exact, self.vector[self.border :], self.gradient[self.border :])
+        _become_views(short, self.working)
+        _become_views(exact, self.vector[self.border :])
+        self.gradients = _views(self.gradient, self.parameters)
         self.sections = [
             nn.Parameter(self.vector[: self.border]),
             nn.Parameter(self.vector[self.border :]),
@@ -57,13 +57,19 @@ class MixedPrecision:
             )
 
     def step(self, learning_rate: float, clip_norm: float, outside_share: float = 1.0) -> None:
-        """One optimizer step on the gradients that have gathered; they are zero afterwards.
+        """One optimizer step on the gradients of the one backward pass since the last; they are gone afterwards.
 
-        Zero, not None: a successor that was not drawn goes on moving on its momentum, as in the official code. What is
-        outside the layers moves at `outside_share` of the learning rate, and rests where that is 0.
+        Zero where there is none: a successor that was not drawn goes on moving on its momentum, as in the official
+        code. What is outside the layers moves at `outside_share` of the learning rate, and rests where that is 0.
         """
-        self.gradient[: self.border].copy_(self.working_gradient)
-        self.gradient.mul_((clip_norm / (self._norm() + 1e-6)).clamp(max=1.0))
+        for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
+            if parameter.grad is None:
+                gradient.zero_()
+            else:
+                gradient.copy_(parameter.grad)
+                parameter.grad = None  # the next one is handed over instead of being added to zeros
+        # The optimizer divides by this while it reads the gradient: clipping needs no pass of its own.
+        self.optimizer.grad_scale = ((self._norm() + 1e-6) / clip_norm).clamp(min=1.0)
         gradients = self.gradient[: self.border], self.gradient[self.border :]
         for group, section, gradient, share in zip(
             self.optimizer.param_groups, self.sections, gradients, (1.0, outside_share), strict=True
@@ -72,8 +78,6 @@ class MixedPrecision:
             section.grad = gradient if share and len(gradient) else None
         self.optimizer.step()
         self.working.copy_(self.vector[: self.border])
-        self.working_gradient.zero_()
-        self.gradient[self.border :].zero_()
 
     def _norm(self) -> torch.Tensor:
         """The norm of all gradients, of frozen parameters too where they have any; theirs are dropped."""
@@ -112,18 +116,17 @@ class MixedPrecision:
     def release(self) -> None:
         for hook in self.hooks:
             hook.remove()
-        parts = self.weights().split([p.numel() for p in self.parameters])
-        for parameter, part in zip(self.parameters, parts, strict=True):
+        for parameter, part in zip(self.parameters, _views(self.weights(), self.parameters), strict=True):
             parameter.grad = None
-            parameter.data = part.view_as(parameter)
+            parameter.data = part
 
 
-def _share(parameters: list[nn.Parameter], weights: torch.Tensor, gradients: torch.Tensor) -> None:
-    """Make weights and gradients of the parameters views of two vectors."""
-    start = 0
-    for parameter in parameters:
-        end = start + parameter.numel()
-        shape = parameter.shape
-        parameter.data = weights[start:end].view(shape)
-        parameter.grad = gradients[start:end].view(shape)
-        start = end
+def _views(vector: torch.Tensor, parameters: list[nn.Parameter]) -> list[torch.Tensor]:
+    """The parts of a vector that stand for the parameters, in their shapes."""
+    parts = vector.split([p.numel() for p in parameters])
+    return [part.view_as(parameter) for part, parameter in zip(parts, parameters, strict=True)]
+
+
+def _become_views(parameters: list[nn.Parameter], vector: torch.Tensor) -> None:
+    for parameter, part in zip(parameters, _views(vector, parameters), strict=True):
+        parameter.data = part
