@@ -97,12 +97,17 @@ class Worker:
             child = self._nursery.take()
             child.begin(spec, out, log_file)
             reports = Reports(self._database, self._storage, job)
-            ended = Supervisor(child, out, lease, reports, self._settings, self.drain).run()
-        if not self.drain.is_set():
-            # Only now: imports beside a running job would take its cores, and its measurements their meaning.
-            self._nursery.prepare()
+            # The next job's process is imported while this one trains, not while it measures: that would take the
+            # measurements their meaning.
+            prepare_next = self._prepare_next
+            ended = Supervisor(child, out, lease, reports, self._settings, self.drain, prepare_next).run()
+        self._prepare_next()
         log.info("process_ended", exit_code=ended.exit_code, stop=ended.stop)
         return ended
+
+    def _prepare_next(self) -> None:
+        if not self.drain.is_set():
+            self._nursery.prepare()
 
     def _conclude(self, job: Job, ended: Ended, out: Path, lease: Lease) -> None:
         if ended.stop is Stop.LET_GO:

@@ -2,12 +2,13 @@
 
 import queue
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from threading import Event as Flag
 
-from compression.events import FailedEvent, ResultEvent
+from compression.events import FailedEvent, Phase, PhaseEvent, ResultEvent
 from core.settings import Settings
 from db.lifecycle import Order
 from worker.child import Child
@@ -38,10 +39,17 @@ class Ended:
 
 
 class Supervisor:
-    """`drain` is set when the worker shall stop."""
+    """`drain` is set when the worker shall stop; `at_training` is called when the process begins to compress."""
 
     def __init__(
-        self, child: Child, out: Path, lease: Lease, reports: Reports, settings: Settings, drain: Flag
+        self,
+        child: Child,
+        out: Path,
+        lease: Lease,
+        reports: Reports,
+        settings: Settings,
+        drain: Flag,
+        at_training: Callable[[], None],
     ) -> None:
         self._child = child
         self._out = out
@@ -49,6 +57,7 @@ class Supervisor:
         self._reports = reports
         self._settings = settings
         self._drain = drain
+        self._at_training = at_training
         self._heard_at = time.monotonic()
         self._stop: Stop | None = None
         self._kill_at = float("inf")
@@ -83,6 +92,8 @@ class Supervisor:
         except queue.Empty:
             return
         self._heard_at = time.monotonic()
+        if isinstance(event, PhaseEvent) and event.phase is Phase.COMPRESS:
+            self._at_training()
         match event:
             case ResultEvent():
                 self._result = event

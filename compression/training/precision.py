@@ -69,7 +69,8 @@ class MixedPrecision:
                 gradient.copy_(parameter.grad)
                 parameter.grad = None  # the next one is handed over instead of being added to zeros
         # The optimizer divides by this while it reads the gradient: clipping needs no pass of its own.
-        self.optimizer.grad_scale = ((self._norm() + 1e-6) / clip_norm).clamp(min=1.0)
+        scale = ((self._norm() + 1e-6) / clip_norm).clamp(min=1.0)
+        self.optimizer.grad_scale = scale  # type: ignore[attr-defined]  # where torch's GradScaler puts it
         gradients = self.gradient[: self.border], self.gradient[self.border :]
         for group, section, gradient, share in zip(
             self.optimizer.param_groups, self.sections, gradients, (1.0, outside_share), strict=True
