@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 RESULTS = Path(__file__).parent / "results"
 ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of the result files.")]
 
-PACKAGES = ("torch", "transformers", "fastapi", "sqlalchemy", "psycopg", "uvicorn")
+PACKAGES = ("torch", "transformers", "onnxruntime", "fastapi", "sqlalchemy", "psycopg", "uvicorn")
 Row = dict[str, str | int | float | None]
 
 

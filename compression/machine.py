@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy
+import onnxruntime
 import torch
 import transformers
 
@@ -61,5 +62,6 @@ def describe_machine(device: torch.device) -> Machine:
             "torch": torch.__version__,
             "transformers": transformers.__version__,
             "numpy": numpy.__version__,
+            "onnxruntime": onnxruntime.__version__,
         },
     )

@@ -10,9 +10,11 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_for
+from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.inspection import inspect_checkpoint
 from compression.checkpoints.loading import (
     Source,
@@ -22,14 +24,17 @@ from compression.checkpoints.loading import (
     with_tokenizer,
 )
 from compression.context import Context, TaskData
+from compression.data.encoding import Encoded
 from compression.errors import InputError, Problem
-from compression.evaluation.compare import Comparison, compare
+from compression.evaluation.compare import Subject, compare
+from compression.evaluation.onnx_model import OnnxModel
 from compression.evaluation.predict import predict
 from compression.events import EventWriter, Phase, PhaseEvent, ProgressEvent, ResultEvent
 from compression.export.artifacts import write_artifacts
+from compression.export.onnx_files import write_onnx_files
 from compression.machine import choose_device, compute_dtype, keep_freed_memory, use_threads
 from compression.report.schema import Report
-from compression.spec import RunSpec
+from compression.spec import MODEL_TAR, Plan, RunSpec
 from compression.tasks.encoding import encode_split
 from compression.training.checkpoint import read_checkpoint
 
@@ -61,20 +66,22 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
         model, result_data = _apply_steps(spec, model, data, context)
     with phase(Phase.EXPORT):
         save_checkpoint(model, source, context.changed_tokenizer, out / "model")
-        facts = inspect_checkpoint(out / "model")
         del model
+        facts = inspect_checkpoint(out / "model")
+        onnx_files = write_onnx_files(
+            spec.plan, out / "model", facts, source.tokenizer, result_data, out / "artifacts"
+        )
     with phase(Phase.EVALUATE):
-        result = load_model(out / "model", facts, context.device)
-        after = predict(result, result_data.evaluation, context.stop_if_requested)
+        files = _read_back(spec.plan, out / "model", facts, onnx_files, result_data.evaluation, context)
     with phase(Phase.BENCHMARK):
         original = load_model(source.folder, source.facts, context.device)
-        comparison = Comparison(
-            original, result, source.facts, facts, data.evaluation, result_data.evaluation, before, after
+        subject = Subject(
+            "original", original, source.facts.bytes, before, original, source.facts, data.evaluation
         )
-        report = compare(spec, comparison, data, context)
+        report = compare(spec, subject, files, data, context)
     with phase(Phase.EXPORT):
         report = report.model_copy(update={"seconds": dict(phase.seconds)})
-        write_artifacts(spec, report, context, data, before, after, out)
+        write_artifacts(spec, report, context, data, before, files, out)
     metric = report.metric
     emit(
         ResultEvent(
@@ -187,7 +194,7 @@ def _apply_steps(
         steps = params.trains.steps(len(data.train)) if params.trains else 0
         if index >= resumed_at:
             if index > resumed_at:
-                _begin_step(index, model, context)
+                model = _begin_step(index, model, context)
             data, tokenizer = _encoded_anew(spec, data, tokenizer, context)
             # The registry's one list names the methods; each lives in the folder of its name.
             model = import_module(f"compression.methods.{params.method}.method").run(
@@ -211,10 +218,30 @@ def _encoded_anew(
     return data, context.changed_tokenizer
 
 
-def _begin_step(index: int, model: PreTrainedModel, context: Context) -> None:
-    """What the steps before made is the input of this one: an interruption must not cost them."""
+def _read_back(
+    plan: Plan, checkpoint: Path, facts: ModelFacts, onnx_files: list[Path], rows: Encoded, context: Context
+) -> list[Subject]:
+    """Every delivered file with its results on the evaluation rows, first the one that the report is about."""
+    in_bfloat16 = plan.quantization is not None and plan.quantization.scheme == "bfloat16"
+    dtype = torch.bfloat16 if in_bfloat16 else torch.float32
+    model = load_model(checkpoint, facts, context.device, dtype)
+    delivered: dict[str, tuple[PreTrainedModel | OnnxModel, int]] = {MODEL_TAR: (model, facts.bytes)}
+    for path in onnx_files:
+        delivered[path.name] = OnnxModel(path, model.config, torch.get_num_threads()), path.stat().st_size
+    return [
+        Subject(name, run, size, predict(run, rows, context.stop_if_requested), model, facts, rows)
+        for name, (run, size) in sorted(delivered.items(), key=lambda item: item[0] != plan.headline)
+    ]
+
+
+def _begin_step(index: int, model: PreTrainedModel, context: Context) -> PreTrainedModel:
+    """What the steps before made is the input of this one: an interruption must not cost them.
+
+    The model is built anew, as after an interruption: training leaves modules in it that round differently.
+    """
     context.recipe_step = index
     context.step_input = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
     context.step_config = model.config.to_dict()
     context.decisions = {}
     context.save(0, {}, {})
+    return _model_to_start_from(context.source, context)

@@ -9,11 +9,16 @@ from pydantic import Field
 from compression.checkpoints.facts import ModelFacts
 from compression.data.summary import DatasetSummary
 from compression.errors import InputError, Problem
+from compression.methods.quantize.params import QuantizeParams
 from compression.methods.shape import ModelShape
 from compression.registry import Step
 from compression.settings import Settings
 from compression.tasks.columns import MetricName
 from compression.tasks.resolution import Task, TaskRequest, resolve_metric, resolve_task
+
+Export = Literal["safetensors", "onnx", "onnx-int8"]
+MODEL_TAR = "model.tar"
+ONNX_FILES: dict[Export, str] = {"onnx": "model.onnx", "onnx-int8": "model.int8.onnx"}
 
 
 class LatencyRequest(Settings):
@@ -50,7 +55,9 @@ class _Compute(Settings):
     """Methods, applied in this order."""
     evaluation: Evaluation = Evaluation()
     constraints: Constraints = Constraints()
-    exports: Annotated[list[Literal["safetensors"]], Field(min_length=1)] = ["safetensors"]
+    exports: Annotated[list[Export], Field(min_length=1, max_length=3)] = ["safetensors"]
+    """Files to deliver. `safetensors`, a checkpoint in `model.tar`, is always among them; `onnx` adds the same model as
+    `model.onnx`, `onnx-int8` one with weights and products of 8 bits as `model.int8.onnx`, a quarter as large."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
 
 
@@ -65,6 +72,27 @@ class Plan(_Compute):
     """A recipe with nothing left to guess: the configuration that a job is run with and its manifest shows."""
 
     task: Task
+
+    @property
+    def quantization(self) -> QuantizeParams | None:
+        """The last step, where it is to quantise."""
+        last = self.steps[-1]
+        return last if isinstance(last, QuantizeParams) else None
+
+    @property
+    def headline(self) -> str:
+        """Name of the file that the report is about."""
+        in_8_bits = self.quantization is not None and self.quantization.scheme != "bfloat16"
+        return ONNX_FILES["onnx-int8"] if in_8_bits else MODEL_TAR
+
+    @property
+    def onnx_files(self) -> dict[Export, str]:
+        """The ONNX files to deliver."""
+        return {
+            export: name
+            for export, name in ONNX_FILES.items()
+            if export in self.exports or name == self.headline
+        }
 
 
 def resolve(recipe: Recipe, model: ModelFacts, dataset: DatasetSummary) -> Plan:
@@ -85,6 +113,10 @@ def resolve(recipe: Recipe, model: ModelFacts, dataset: DatasetSummary) -> Plan:
             problems += [
                 Problem(p.code, p.message, f"/steps/{index}{p.place}".rstrip("/")) for p in error.problems
             ]
+            break
+        if isinstance(step, QuantizeParams) and index + 1 < len(recipe.steps):
+            message = "nothing can follow: rounded weights cannot be changed any more; put quantize last"
+            problems.append(Problem("step_after_quantize", message, f"/steps/{index + 1}"))
             break
     metric, task = recipe.evaluation.metric, None
     try:

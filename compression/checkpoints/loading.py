@@ -52,8 +52,10 @@ def open_source(folder: Path) -> Source:
     return Source(folder, facts, tokenizer)
 
 
-def load_model(folder: Path, facts: ModelFacts, device: torch.device) -> PreTrainedModel:
-    """The checkpoint as a standard transformers model: float32, evaluation mode, every weight from the files.
+def load_model(
+    folder: Path, facts: ModelFacts, device: torch.device, dtype: torch.dtype = torch.float32
+) -> PreTrainedModel:
+    """The checkpoint as a standard transformers model: evaluation mode, every weight from the files.
 
     Raises:
         InputError: a weight of the model is not in the files (transformers would leave it random).
@@ -66,7 +68,7 @@ def load_model(folder: Path, facts: ModelFacts, device: torch.device) -> PreTrai
     loaded: Any = anatomy.model_class.from_pretrained(
         folder,
         config=config,
-        dtype=torch.float32,
+        dtype=dtype,
         attn_implementation="sdpa",
         use_safetensors=True,
         local_files_only=True,
@@ -99,10 +101,11 @@ def save_checkpoint(
 ) -> None:
     """Write an ordinary checkpoint: the weights in the number format of the source, the source's tokenizer files.
 
-    `changed_tokenizer` is the content of a tokenizer.json that takes the place of the source's vocabulary.
+    A model that is not in float32 any more keeps the format it has. `changed_tokenizer` is the content of a
+    tokenizer.json that takes the place of the source's vocabulary.
     """
     folder.mkdir(parents=True)
-    dtype = STORAGE_DTYPES[source.facts.dtype]
+    dtype = STORAGE_DTYPES[source.facts.dtype] if model.dtype is torch.float32 else model.dtype
     tensors = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     model.config.architectures = [type(model).__name__]

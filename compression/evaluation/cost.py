@@ -4,7 +4,7 @@ import ctypes
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from compression.data.batches import collate
 from compression.data.encoding import Encoded
+from compression.evaluation.onnx_model import OnnxModel
 from compression.report.schema import Latency
 from compression.spec import LatencyRequest
 
@@ -35,14 +36,14 @@ def typical_inputs(data: Encoded, size: int, device: torch.device) -> Inputs:
 
 
 def measure_latency(
-    models: tuple[tuple[PreTrainedModel, Encoded], tuple[PreTrainedModel, Encoded]],
+    models: Sequence[tuple[PreTrainedModel | OnnxModel, Encoded]],
     request: LatencyRequest,
     between_rounds: Callable[[], None],
-) -> tuple[list[Latency], list[Latency]]:
-    """Median and 95th percentile of a forward pass for each batch size, the two models taking turns on their rows."""
+) -> list[list[Latency]]:
+    """Median and 95th percentile of a forward pass for each batch size, by model: they take turns, each on its rows."""
     threads = torch.get_num_threads()
     torch.set_num_threads(request.threads)
-    measured: tuple[list[Latency], list[Latency]] = ([], [])
+    measured: list[list[Latency]] = [[] for _ in models]
     try:
         for size in request.batch_sizes:
             turns = [(model, typical_inputs(data, size, model.device)) for model, data in models]
@@ -62,9 +63,9 @@ def measure_latency(
 
 
 def _take_turns(
-    turns: list[tuple[PreTrainedModel, Inputs]], between_rounds: Callable[[], None]
-) -> tuple[list[float], list[float]]:
-    times: tuple[list[float], list[float]] = ([], [])
+    turns: Sequence[tuple[PreTrainedModel | OnnxModel, Inputs]], between_rounds: Callable[[], None]
+) -> list[list[float]]:
+    times: list[list[float]] = [[] for _ in turns]
     rounds, deadline = -WARMUP, time.monotonic() + SECONDS
     while rounds < LEAST_ROUNDS or time.monotonic() < deadline:
         between_rounds()
@@ -77,7 +78,7 @@ def _take_turns(
 
 
 @torch.inference_mode()
-def _forward_milliseconds(model: PreTrainedModel, inputs: Inputs) -> float:
+def _forward_milliseconds(model: PreTrainedModel | OnnxModel, inputs: Inputs) -> float:
     started = time.perf_counter()
     model(**inputs)
     if model.device.type == "cuda":
@@ -93,9 +94,15 @@ def count_multiply_adds(model: PreTrainedModel, data: Encoded) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def peak_memory(model: PreTrainedModel, inputs: Inputs) -> int:
-    """Bytes of the weights and of what a forward pass adds to them at its highest."""
-    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+def peak_memory(model: PreTrainedModel | OnnxModel, inputs: Inputs) -> int:
+    """Bytes of the weights and of what a forward pass adds to them at its highest.
+
+    ONNX Runtime keeps what it has once taken: its model must be new.
+    """
+    if isinstance(model, OnnxModel):
+        weights = model.bytes
+    else:
+        weights = sum(p.numel() * p.element_size() for p in model.parameters())
     if model.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()

@@ -9,11 +9,12 @@ from transformers import PreTrainedModel
 
 from compression.data.batches import evaluation_batches
 from compression.data.encoding import Encoded
+from compression.evaluation.onnx_model import OnnxModel
 from compression.tasks.behaviour import behaviour_of
 
 
 def predict(
-    model: PreTrainedModel,
+    model: PreTrainedModel | OnnxModel,
     data: Encoded,
     between_batches: Callable[[], None],
     dtype: torch.dtype = torch.float32,
@@ -23,7 +24,7 @@ def predict(
     `between_batches` is called after each batch and may raise to stop. `dtype` is the type that matrix products are
     computed in; results that a report shows are computed in float32.
     """
-    device = next(model.parameters()).device
+    device = model.device
     was_training = model.training
     model.eval()
     behaviour = behaviour_of(data.task)

@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from compression.context import Context, TaskData
 from compression.data.encoding import Encoded
+from compression.evaluation.compare import Subject
 from compression.machine import describe_machine
 from compression.report.card import render_card
 from compression.report.html import render_html
 from compression.report.schema import Report
-from compression.spec import RunSpec
+from compression.spec import MODEL_TAR, RunSpec
 from compression.tasks.behaviour import behaviour_of
 
 SUMS = "SHA256SUMS"
@@ -27,13 +28,12 @@ def write_artifacts(
     context: Context,
     data: TaskData,
     before: npt.NDArray[np.float32],
-    after: npt.NDArray[np.float32],
+    files: list[Subject],
     out: Path,
 ) -> None:
-    """Fill `out/artifacts` from `out/model` and the report."""
+    """Fill `out/artifacts`, where the ONNX files are already, from `out/model` and the report."""
     folder = out / "artifacts"
-    folder.mkdir()
-    write_tar(out / "model", folder / "model.tar")
+    write_tar(out / "model", folder / MODEL_TAR)
     (folder / "report.json").write_text(report.model_dump_json(indent=2) + "\n", "utf-8")
     (folder / "report.html").write_text(render_html(report), "utf-8")
     (folder / "README.md").write_text(render_card(report, spec.plan), "utf-8")
@@ -41,7 +41,7 @@ def write_artifacts(
         folder / "metrics.jsonl",
         [{"name": n, "step": s, "value": v} for n, points in context.curves.items() for s, v in points],
     )
-    _write_lines(folder / "predictions.jsonl", _prediction_rows(data.evaluation, before, after))
+    _write_lines(folder / "predictions.jsonl", _prediction_rows(data.evaluation, before, files))
     manifest = {
         "plan": spec.plan.model_dump(mode="json"),
         "inputs": {"model": _digests(spec.model), "dataset": _digests(spec.dataset)},
@@ -71,18 +71,25 @@ def _write_lines(path: Path, rows: Iterable[dict[str, object]]) -> None:
 
 
 def _prediction_rows(
-    data: Encoded, before: npt.NDArray[np.float32], after: npt.NDArray[np.float32]
+    data: Encoded, before: npt.NDArray[np.float32], files: list[Subject]
 ) -> Iterator[dict[str, object]]:
-    """Each evaluation row with logits and answers of both models, so that they can be checked without the dataset."""
+    """Each evaluation row with logits and answers of all models, so that they can be checked without the dataset."""
     task = behaviour_of(data.task)
+    after = files[0].logits
+
+    def of_row(logits: npt.NDArray[np.float32], row: int) -> list[object]:
+        values: list[object] = data.of_row(logits, row).squeeze(0 if data.marked is None else ()).tolist()
+        return values
+
     for row, values in enumerate(data.table.to_pylist()):
         yield {
             "row": row + 1,
             **values,
-            "before": data.of_row(before, row).squeeze(0 if data.marked is None else ()).tolist(),
-            "after": data.of_row(after, row).squeeze(0 if data.marked is None else ()).tolist(),
+            "before": of_row(before, row),
+            "after": of_row(after, row),
             "before_answer": task.answer(before, data, row),
             "after_answer": task.answer(after, data, row),
+            "files": {file.name: of_row(file.logits, row) for file in files[1:]},
         }
 
 

@@ -10,6 +10,7 @@ from markupsafe import Markup
 from compression.report import words
 from compression.report.comparison import (
     comparison,
+    file_rows,
     loyalty_in_words,
     paired_test_in_words,
     verdict_in_words,
@@ -53,6 +54,8 @@ def render_card(report: Report, plan: Plan) -> str:
         use=Markup(_use(plan.task)),
         gives_score=plan.task.type == "text-classification" and plan.task.problem_type == "regression",
         comparison=comparison(report),
+        files=file_rows(report),
+        onnx=[file.name for file in report.files if file.runtime == "ONNX Runtime"],
         verdict=verdict_in_words(report),
         paired_test=paired_test_in_words(report),
         loyalty=loyalty_in_words(report),

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from compression.report import words
-from compression.report.schema import ConstraintResult, ModelResult, Report
+from compression.report.schema import ConstraintResult, FileResult, Loyalty, ModelResult, Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,46 @@ class Row:
     change: str
     before_note: str = ""
     after_note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """One delivered file, or the original in the first row, written out."""
+
+    name: str
+    runtime: str
+    size: str
+    score: str
+    loyalty: str
+    latency: list[tuple[str, str]]
+    """By batch size, with how many times as fast as the original that is."""
+
+
+def file_rows(report: Report) -> list[FileRow]:
+    """The original and every delivered file; nothing where there is one file, of which all else tells."""
+    if len(report.files) < 2:
+        return []
+    rows = [_file_row(report, "Original", "torch, float32", report.before, None)]
+    return rows + [
+        _file_row(report, f.name, f"{f.runtime}, {f.precision}", f, f.loyalty) for f in report.files
+    ]
+
+
+def _file_row(
+    report: Report, name: str, runtime: str, measured: ModelResult | FileResult, loyalty: Loyalty | None
+) -> FileRow:
+    loyal = "" if loyalty is None else words.percent((loyalty.label or loyalty.probability).value)
+    return FileRow(
+        name,
+        runtime,
+        words.size(measured.bytes),
+        words.score(report.metric, measured.metrics[report.metric].value),
+        loyal,
+        [
+            (words.milliseconds(now.median_ms), words.times(old.median_ms / now.median_ms))
+            for old, now in zip(report.before.latency, measured.latency, strict=True)
+        ],
+    )
 
 
 def comparison(report: Report) -> list[Row]:

@@ -12,6 +12,7 @@ from compression.report.charts import bar_pairs, line_charts
 from compression.report.comparison import (
     comparison,
     constraint_in_words,
+    file_rows,
     loyalty_in_words,
     paired_test_in_words,
     verdict_in_words,
@@ -36,6 +37,8 @@ def render_html(report: Report) -> str:
         planks=_planks(report.before.layers, report.after.layers),
         figures=list(_figures(report)),
         comparison=comparison(report),
+        files=file_rows(report),
+        batches=[latency.batch_size for latency in report.before.latency],
         constraints=[_constraint(c) for c in report.constraints],
         paired_test=paired_test_in_words(report),
         loyalty=loyalty_in_words(report),

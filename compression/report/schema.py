@@ -73,6 +73,20 @@ class Loyalty(_Part):
     """Mean of 1 - sqrt(Jensen-Shannon divergence, base 2); for regression 1 - mean |difference| / label range."""
 
 
+class FileResult(_Part):
+    """One of the files that the result is delivered in, measured as it is read back."""
+
+    name: str
+    runtime: Literal["torch", "ONNX Runtime"]
+    precision: Literal["float32", "bfloat16", "int8"]
+    """What its linear layers multiply."""
+    bytes: int
+    """Of the weights and what is in one file with them."""
+    metrics: dict[str, Measured]
+    loyalty: Loyalty
+    latency: list[Latency]
+
+
 class FlippedRow(_Part):
     """A row on which the two models disagree."""
 
@@ -125,6 +139,8 @@ class Report(_Part):
     seed: int
     before: ModelResult
     after: ModelResult
+    files: list[FileResult]
+    """The delivered files; the first is the one that `after` is about."""
     retention: float | None
     """Metric after over metric before; null where the metric before is not positive."""
     size_ratio: float

@@ -63,6 +63,13 @@ def compress(
     constraint: Annotated[
         list[str] | None, typer.Option(metavar="NAME=VALUE", help="E.g. min_retention=0.97; repeatable.")
     ] = None,
+    export: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="onnx or onnx-int8: a file beside the checkpoint, for ONNX Runtime; repeatable.",
+        ),
+    ] = None,
     recipe: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="JSON file with a job's fields, instead of --method."),
@@ -92,6 +99,7 @@ def compress(
         epochs=epochs,
         settings=setting or [],
         constraints=constraint or [],
+        exports=export or [],
         recipe=recipe,
         seed=seed,
         as_json=as_json,

@@ -31,6 +31,7 @@ class Order:
     epochs: float | None
     settings: Sequence[str]
     constraints: Sequence[str]
+    exports: Sequence[str]
     recipe: Path | None
     seed: int | None
     as_json: bool
@@ -42,6 +43,8 @@ class Order:
             recipe["steps"] = [build_step(schema, self.method, self.layers, self.epochs, self.settings)]
         if self.constraints:
             recipe["constraints"] = recipe.get("constraints", {}) | dict(map(assignment, self.constraints))
+        if self.exports:
+            recipe["exports"] = ["safetensors", *self.exports]
         if self.seed is not None:
             recipe["seed"] = self.seed
         return recipe

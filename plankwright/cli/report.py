@@ -10,6 +10,9 @@ Report = Mapping[str, Any]
 
 def print_report(report: Report) -> None:
     print_table(("", "original", "compressed", "change"), list(_rows(report)))
+    if len(report["files"]) > 1:
+        batches = [f"batch {latency['batch_size']}" for latency in report["before"]["latency"]]
+        print_table(("file", "size", report["metric"], "same answer", *batches), list(_files(report)))
     loyalty = report["loyalty"]["label"]
     if loyalty:
         say(f"Same answer as the original on {loyalty['value']:.1%} of {report['rows']:,} rows.")
@@ -36,6 +39,18 @@ def _rows(report: Report) -> Iterator[tuple[str, str, str, str]]:
         times = [f"{latency['median_ms']:.2f} ms" for latency in (old, new)]
         faster = f"{old['median_ms'] / new['median_ms']:.2f}x as fast"
         yield f"latency, batch {old['batch_size']}", times[0], times[1], faster
+
+
+def _files(report: Report) -> Iterator[tuple[str, ...]]:
+    """A row for each file of the result, with its speed beside the original's."""
+    for file in report["files"]:
+        same = file["loyalty"]["label"]
+        times = [
+            f"{now['median_ms']:.2f} ms, {old['median_ms'] / now['median_ms']:.2f}x"
+            for old, now in zip(report["before"]["latency"], file["latency"], strict=True)
+        ]
+        size, score = f"{file['bytes'] / 1e6:.1f} MB", f"{file['metrics'][report['metric']]['value']:.4f}"
+        yield file["name"], size, score, f"{same['value']:.1%}" if same else "", *times
 
 
 def _score(measured: Mapping[str, float]) -> str:

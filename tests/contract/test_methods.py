@@ -56,7 +56,7 @@ def test_result_is_smaller_as_declared_and_reloads_with_the_same_logits(
 
     declared = spec.plan.steps[0].resulting(ModelShape.of(inspect_checkpoint(spec.model)))
     assert ModelShape.of(inspect_checkpoint(tmp_path / "out" / "model")) == declared
-    assert report.after.parameters < report.before.parameters
+    assert report.after.bytes < report.before.bytes
     if method in TRAINED:
         assert all(math.isfinite(point.value) for point in report.curves["loss"])
 
@@ -66,7 +66,7 @@ def test_result_is_smaller_as_declared_and_reloads_with_the_same_logits(
     for row in map(json.loads, lines):
         with torch.inference_mode():
             logits = model(**tokenizer(row["text"], return_tensors="pt")).logits[0]
-        np.testing.assert_allclose(logits.numpy(), row["after"], atol=1e-5)
+        np.testing.assert_allclose(logits.numpy(), row["files"].get("model.tar", row["after"]), atol=1e-5)
 
 
 @EVERY_TRAINED_METHOD
@@ -107,13 +107,13 @@ def test_stops_within_one_step_and_leaves_a_checkpoint(tmp_path: Path, method: s
 @EVERY_METHOD
 def test_interrupted_anywhere_equals_uninterrupted(tmp_path: Path, method: str) -> None:
     """Bit for bit, wherever the wish to stop comes: in training, in validation, twice, between two steps."""
-    spec = make_spec(
-        tmp_path, [step(method), {"method": "layer_drop", "keep_layers": 1, "recovery": {"max_steps": 3}}]
-    )
+    other = {"method": "layer_drop", "keep_layers": 1, "recovery": {"max_steps": 3}}
+    steps = [other, step(method)] if method == "quantize" else [step(method), other]
+    spec = make_spec(tmp_path, steps)
     run_to_end(spec, tmp_path / "whole")
 
     interruptions = 0
-    for checks in range(2, 32, 6):
+    for checks in range(2, 32, 15 if method == "quantize" else 6):  # each of its runs exports the model
         out, attempt = tmp_path / f"stopped-{checks}", spec
         for number in range(20):
             try:

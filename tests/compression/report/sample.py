@@ -6,6 +6,7 @@ import random
 from compression.report.schema import (
     ClassResult,
     ConstraintResult,
+    FileResult,
     FlippedRow,
     Latency,
     Loyalty,
@@ -53,6 +54,22 @@ def _model(accuracy: float, layers: int, milliseconds: float) -> ModelResult:
     )  # fmt: skip
 
 
+def _file(name: str, accuracy: float, size: int, milliseconds: float) -> FileResult:
+    model = _model(accuracy, 3, milliseconds)
+    return FileResult(
+        name=name,
+        runtime="torch" if name == "model.tar" else "ONNX Runtime",
+        precision="int8" if "int8" in name else "float32",
+        bytes=size,
+        metrics=model.metrics,
+        loyalty=Loyalty(
+            label=Measured(value=0.9278, low=0.9094, high=0.9438),
+            probability=Measured(value=0.9012, low=0.8941, high=0.9081),
+        ),
+        latency=model.latency,
+    )
+
+
 def _curves() -> dict[str, list[Point]]:
     noise = random.Random(7)
     steps = range(1, 1000, 2)
@@ -94,6 +111,11 @@ def sample_report() -> Report:
         seed=42,
         before=_model(0.8933, 6, 6.81),
         after=_model(0.8876, 3, 3.52),
+        files=[
+            _file("model.tar", 0.8876, 69_557_776, 3.52),
+            _file("model.onnx", 0.8876, 69_576_891, 1.31),
+            _file("model.int8.onnx", 0.8842, 17_630_926, 0.52),
+        ],
         retention=0.9936,
         size_ratio=0.7657,
         speedup={1: 1.935, 32: 1.96},
@@ -120,7 +142,7 @@ def sample_report() -> Report:
             cpu="AMD EPYC 9B14",
             cores=2,
             memory_bytes=25_276_502_016,
-            versions={"python": "3.11.7", "torch": "2.13.0", "transformers": "5.23.0"},
+            versions={"python": "3.11.7", "torch": "2.13.0", "transformers": "5.23.0", "onnxruntime": "1.31.1"},
         ),
     )  # fmt: skip
 

@@ -33,13 +33,18 @@ def regression(report: Report) -> Report:
         metrics = {"pearson": result.metrics["mcc"], "spearman": result.metrics["mcc"]}
         return {"metrics": metrics, "classes": []}
 
+    loyalty = Loyalty(label=None, probability=report.loyalty.probability)
     return report.model_copy(
         update={
             "metric": "pearson",
+            "files": [
+                file.model_copy(update={"metrics": model(False)["metrics"], "loyalty": loyalty})
+                for file in report.files
+            ],
             "before": report.before.model_copy(update=model(True)),
             "after": report.after.model_copy(update=model(False)),
             "paired_test": PairedTest(name="Wilcoxon", p_value=0.0004),
-            "loyalty": Loyalty(label=None, probability=report.loyalty.probability),
+            "loyalty": loyalty,
             "flipped": [],
             "flipped_total": 0,
         }

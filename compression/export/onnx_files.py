@@ -1,0 +1,80 @@
+"""The ONNX files of a result: written, and checked against the model they were made of."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from compression.checkpoints.facts import ModelFacts
+from compression.checkpoints.loading import load_model
+from compression.context import TaskData
+from compression.data.batches import collate
+from compression.data.encoding import Encoded
+from compression.errors import ComputeError, ReasonClass
+from compression.evaluation.onnx_model import OnnxModel
+from compression.export.calibration import find_ranges
+from compression.export.graph import Graph
+from compression.export.int8 import Ranges, quantize
+from compression.export.lean import make_lean
+from compression.export.onnx_file import export_graph, write_onnx
+from compression.spec import ONNX_FILES, Plan
+
+LARGEST_BYTES = 2**31 - 2**24
+"""Of a file's weights: the format's own limit, with room for the graph."""
+CHECKED_ROWS = 64
+TOLERANCE = 1e-3
+"""Largest difference of a logit that the order of additions explains."""
+
+
+def write_onnx_files(
+    plan: Plan,
+    checkpoint: Path,
+    facts: ModelFacts,
+    tokenizer: PreTrainedTokenizerFast,
+    data: TaskData,
+    folder: Path,
+) -> list[Path]:
+    """Make `folder` and write into it what the plan asks for of a checkpoint.
+
+    Raises:
+        ComputeError: the model does not fit into the format, or the file computes something else than the model.
+    """
+    folder.mkdir()
+    files = {export: folder / name for export, name in plan.onnx_files.items()}
+    if not files:
+        return []
+    if facts.parameters * 4 > LARGEST_BYTES:
+        message = "an ONNX file holds 2 GiB at the most, and this model is larger in float32"
+        raise ComputeError("too_large_for_onnx", message, ReasonClass.USER)
+    model = load_model(checkpoint, facts, torch.device("cpu"))
+    graph = Graph(export_graph(model, tokenizer, facts.max_length))
+    make_lean(graph)
+    exact = folder / ONNX_FILES["onnx"]
+    write_onnx(graph, exact)
+    _check(exact, model, data.evaluation)
+    if "onnx" not in files:
+        exact.unlink()
+    if "onnx-int8" in files:
+        quantize(graph, _ranges(plan, graph, model, data))
+        write_onnx(graph, files["onnx-int8"])
+    return list(files.values())
+
+
+def _ranges(plan: Plan, graph: Graph, model: PreTrainedModel, data: TaskData) -> Ranges:
+    """Where rounding is not to follow each batch."""
+    if plan.quantization is None or plan.quantization.scheme != "int8-static":
+        return {}
+    return find_ranges(graph, model.config, data.train, plan.quantization.calibration_rows)
+
+
+def _check(path: Path, model: PreTrainedModel, rows: Encoded) -> None:
+    """Hold a file's outputs against the model's on real rows, padding among them."""
+    batch = collate(rows, np.arange(min(CHECKED_ROWS, len(rows))), torch.device("cpu"))
+    with torch.inference_mode():
+        expected, found = model(**batch.inputs), OnnxModel(path, model.config, 1)(**batch.inputs)
+    for name, values in vars(found).items():
+        difference = float((values - expected[name]).abs().max())
+        if not difference <= TOLERANCE:
+            message = f"{name} of {path.name} differ from the model's by {difference:.2g}"
+            raise ComputeError("export_differs", message)

@@ -1,0 +1,49 @@
+"""Settings of quantisation."""
+
+from typing import Annotated, ClassVar, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from compression.checkpoints.facts import Architecture, TaskType
+from compression.methods.shape import ModelShape
+from compression.settings import Settings
+from compression.training.params import Distillation, Training
+
+
+class QuantizeParams(Settings):
+    """Hold weights in fewer bits: an ONNX file of 8 bits that is a quarter as large and much faster, or bfloat16."""
+
+    PAPER: ClassVar[str] = "Zafrir et al., Q8BERT: Quantized 8Bit BERT, 2019"
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
+    TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
+    PRESETS: ClassVar[dict[str, dict[str, object]]] = {}
+
+    method: Literal["quantize"] = "quantize"
+    scheme: Literal["int8-dynamic", "int8-static", "bfloat16"] = "int8-dynamic"
+    """`int8-dynamic` makes `model.int8.onnx`, whose layers round their inputs to the range of each batch; `int8-static`
+    to ranges found beforehand on training rows. Both deliver the checkpoint it was made of beside it. `bfloat16` makes
+    an ordinary checkpoint of half the size."""
+    calibration_rows: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """Training rows on which `int8-static` finds its ranges."""
+    recovery: Training | None = None
+    """Quantisation-aware training before an 8-bit file is made: the model learns with its numbers rounded. Worth it
+    where the metric drops by more than half a point without it."""
+    distillation: Distillation | None = None
+    """A pull towards the logits of the model before this step during recovery."""
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> Self:
+        if self.recovery is not None and self.scheme == "bfloat16":
+            raise ValueError("recovery is for 8 bits: bfloat16 loses next to nothing that could be recovered")
+        if self.distillation is not None and self.recovery is None:
+            raise ValueError("distillation is part of the recovery: leave it out, or ask for recovery")
+        return self
+
+    @property
+    def trains(self) -> Training | None:
+        """The training that this step does, for plans and estimates."""
+        return self.recovery
+
+    def resulting(self, shape: ModelShape) -> ModelShape:
+        """The shape this step leaves: quantisation changes none."""
+        return shape

@@ -1,0 +1,136 @@
+"""Quantisation: what is rounded, how it is trained for, and what the report is about."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from pydantic import ValidationError
+from torch import nn
+
+from compression.checkpoints.facts import ModelFacts
+from compression.checkpoints.inspection import inspect_checkpoint
+from compression.checkpoints.loading import load_model
+from compression.errors import InputError
+from compression.evaluation.onnx_model import OnnxModel
+from compression.export.int8 import round_weights
+from compression.export.verify import verify
+from compression.methods.quantize.params import QuantizeParams
+from compression.methods.quantize.rounded import (
+    RoundedLinear,
+    learn_exactly,
+    learn_rounded,
+    round_rows,
+    round_states,
+)
+from tests.checkpoints import make_tiny_checkpoint
+from tests.compression.jobs import TRAINING, make_spec, run_to_end
+
+
+def checkpoint_of(out: Path) -> tuple[Path, ModelFacts]:
+    return out / "model", inspect_checkpoint(out / "model")
+
+
+def test_report_is_about_the_8_bit_file_and_the_checkpoint_is_beside_it(tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, [{"method": "quantize", "scheme": "int8-static"}], exports=["onnx"])
+    report = run_to_end(spec, tmp_path / "out")
+    artifacts = tmp_path / "out" / "artifacts"
+    assert [file.name for file in report.files] == ["model.int8.onnx", "model.tar", "model.onnx"]
+    assert report.after.bytes == (artifacts / "model.int8.onnx").stat().st_size
+    assert report.after.metrics == report.files[0].metrics
+    assert report.after.parameters == report.before.parameters
+    assert (report.files[1].loyalty.label, report.files[2].loyalty.label) == (
+        report.files[1].loyalty.label,
+    ) * 2
+    assert verify(artifacts).measured == report.after.metrics["accuracy"].value
+    kinds = [node.op_type for node in onnx.load(artifacts / "model.int8.onnx").graph.node]
+    assert kinds.count("DynamicQuantizeLinear") == 2  # of the head; every layer has its range
+    assert kinds.count("QuantizeLinear") > 4
+
+
+def test_bfloat16_is_an_ordinary_checkpoint_measured_as_such(tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, [{"method": "quantize", "scheme": "bfloat16"}])
+    report = run_to_end(spec, tmp_path / "out")
+    folder, facts = checkpoint_of(tmp_path / "out")
+    assert facts.dtype == "BF16"
+    assert '"dtype": "bfloat16"' in (folder / "config.json").read_text()
+    assert 0.4 < report.size_ratio < 0.7  # the file's header does not shrink
+    assert [(file.name, file.precision) for file in report.files] == [("model.tar", "bfloat16")]
+    assert verify(tmp_path / "out" / "artifacts").largest_difference == 0
+
+
+@pytest.mark.parametrize("scheme", ["int8-dynamic", "bfloat16"])
+def test_no_step_can_follow(tmp_path: Path, scheme: str) -> None:
+    steps = [{"method": "quantize", "scheme": scheme}, {"method": "layer_drop"}]
+    with pytest.raises(InputError, match="put quantize last") as caught:
+        make_spec(tmp_path, steps)
+    assert [(p.code, p.place) for p in caught.value.problems] == [("step_after_quantize", "/steps/1")]
+
+
+@pytest.mark.parametrize(
+    "settings", [{"scheme": "bfloat16", "recovery": {}}, {"distillation": {}}, {"scheme": "int4"}]
+)
+def test_settings_that_contradict_are_refused(settings: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        QuantizeParams.model_validate(settings)
+
+
+def test_training_rounds_weights_as_the_file_does(tmp_path: Path) -> None:
+    weights = torch.randn(5, 7, generator=torch.Generator().manual_seed(0))
+    weights[3] = 0
+    values, scales = round_weights(weights.numpy(), axis=1)
+    np.testing.assert_allclose(round_rows(weights).numpy(), values * scales, rtol=1e-6)
+
+    run_to_end(make_spec(tmp_path, [{"method": "quantize"}]), tmp_path / "out")
+    model = load_model(*checkpoint_of(tmp_path / "out"), torch.device("cpu"))
+    tensors = onnx.load(tmp_path / "out" / "artifacts" / "model.int8.onnx").graph.initializer
+    stored = [numpy_helper.to_array(t) for t in tensors if t.data_type == onnx.TensorProto.INT8]
+    linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    expected = [round_weights(m.weight.detach().numpy(), axis=1)[0].T for m in linear]
+    for values in expected:
+        assert any(values.shape == found.shape and (values == found).all() for found in stored)
+
+
+def test_training_rounds_states_as_onnx_runtime_does(tmp_path: Path) -> None:
+    states = torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(1)) * 3 + 1
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("DynamicQuantizeLinear", ["input_ids"], ["q", "s", "z"]),
+         onnx.helper.make_node("DequantizeLinear", ["q", "s", "z"], ["logits"])],
+        "rounding",
+        [onnx.helper.make_tensor_value_info("input_ids", onnx.TensorProto.FLOAT, [3, 4, 8])],
+        [onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, [3, 4, 8])],
+    )  # fmt: skip
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 23)], ir_version=10)
+    onnx.save(model, tmp_path / "rounding.onnx")
+    source = make_tiny_checkpoint(tmp_path / "source")
+    config = load_model(source, inspect_checkpoint(source), torch.device("cpu")).config
+    found = OnnxModel(tmp_path / "rounding.onnx", config, 1)(input_ids=states).logits
+    torch.testing.assert_close(round_states(states), found, atol=1e-6, rtol=0)
+
+
+def test_gradients_pass_the_rounding(tmp_path: Path) -> None:
+    source = make_tiny_checkpoint(tmp_path / "source")
+    model = load_model(source, inspect_checkpoint(source), torch.device("cpu"))
+    ids = torch.tensor([[2, 80, 81, 3]])
+    exact = model(input_ids=ids).logits
+    learn_rounded(model)
+    rounded = model(input_ids=ids).logits
+    assert 0 < float((rounded - exact).detach().abs().max()) < 0.05
+    rounded.sum().backward()
+    assert all(
+        module.weight.grad is not None and float(module.weight.grad.abs().sum()) > 0
+        for module in model.modules()
+        if isinstance(module, RoundedLinear)
+    )
+    learn_exactly(model)
+    torch.testing.assert_close(model(input_ids=ids).logits, exact)
+
+
+def test_recovery_trains_what_the_file_holds(tmp_path: Path) -> None:
+    """The metric on which training keeps its best weights is the 8-bit model's, not the exact one's."""
+    step = {"method": "quantize", "recovery": TRAINING}
+    report = run_to_end(make_spec(tmp_path, [step]), tmp_path / "out")
+    best = max(point.value for point in report.curves["eval.accuracy"])
+    assert abs(best - report.after.metrics["accuracy"].value) < 0.1
