@@ -14,7 +14,7 @@ from compression.methods.shape import ModelShape
 from compression.registry import Step
 from compression.settings import Settings
 from compression.tasks.columns import MetricName
-from compression.tasks.resolution import Task, TaskRequest, resolve_metric, resolve_task
+from compression.tasks.resolution import Task, TaskRequest, resolve_metrics, resolve_task
 
 Export = Literal["safetensors", "onnx", "onnx-int8"]
 MODEL_TAR = "model.tar"
@@ -33,7 +33,9 @@ class LatencyRequest(Settings):
 
 class Evaluation(Settings):
     metric: MetricName | None = None
-    """What retention is about: by default accuracy, for regression the Pearson correlation."""
+    """What retention is about; by default the task's usual one, e.g. accuracy, or F1 of entities and answers."""
+    metrics: Annotated[list[MetricName], Field(min_length=1)] | None = None
+    """What is measured beside it; by default all that fits the task."""
     split: Literal["validation", "test"] = "validation"
     latency: LatencyRequest = LatencyRequest()
 
@@ -118,15 +120,15 @@ def resolve(recipe: Recipe, model: ModelFacts, dataset: DatasetSummary) -> Plan:
             message = "nothing can follow: rounded weights cannot be changed any more; put quantize last"
             problems.append(Problem("step_after_quantize", message, f"/steps/{index + 1}"))
             break
-    metric, task = recipe.evaluation.metric, None
+    metrics, task = list[MetricName](), None
     try:
         task = resolve_task(recipe.task, model, dataset, recipe.evaluation.split)
-        metric = resolve_metric(metric, task)
+        metrics = resolve_metrics(recipe.evaluation.metric, recipe.evaluation.metrics, task)
     except InputError as error:
         problems += error.problems
     if problems or task is None:
         raise InputError(problems)
-    evaluation = recipe.evaluation.model_copy(update={"metric": metric})
+    evaluation = recipe.evaluation.model_copy(update={"metric": metrics[0], "metrics": metrics})
     settled = {name: getattr(recipe, name) for name in _Compute.model_fields}
     return Plan(**{**settled, "task": task, "evaluation": evaluation})
 

@@ -20,6 +20,7 @@ MAX_LENGTH = 64
 LABELS: dict[TaskType, tuple[str, ...]] = {
     "text-classification": ("negative", "positive"),
     "token-classification": ("O", "B-thing", "I-thing"),
+    "question-answering": ("LABEL_0", "LABEL_1"),
 }
 
 
@@ -32,6 +33,7 @@ def make_tiny_checkpoint(
     task: TaskType = "text-classification",
     labels: Sequence[str] | None = None,
     regression: bool = False,
+    several: bool = False,
     dtype: Literal["float32", "float16", "bfloat16"] = "float32",
     seed: int = 0,
     max_shard_size: str = "1GB",
@@ -45,7 +47,13 @@ def make_tiny_checkpoint(
         torch.manual_seed(seed)
         model = _random_model(architecture, task, layers, hidden, len(tokenizer), names)
     if task == "text-classification":
-        model.config.problem_type = "regression" if regression else "single_label_classification"
+        model.config.problem_type = (
+            "regression"
+            if regression
+            else "multi_label_classification"
+            if several
+            else "single_label_classification"
+        )
     model.to(dtype=getattr(torch, dtype))  # type: ignore[call-arg]
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     tokenizer.save_pretrained(folder)

@@ -26,7 +26,10 @@ router = contract_router("/v1/datasets", "datasets")
     response_model=Dataset,
     responses=upload_problems(Code.INVALID_DATASET),
     openapi_extra=form_body(
-        train=BINARY | {"description": "The rows to learn from: .csv, .tsv, .jsonl or .parquet"},
+        train=BINARY
+        | {
+            "description": "The rows to learn from: .csv, .tsv, .jsonl, .parquet, .conll, .conllu or SQuAD's .json"
+        },
         validation=BINARY,
         test=BINARY,
         file=BINARY | {"description": "Or one file, whose rows are dealt out to splits at random"},

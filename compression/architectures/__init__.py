@@ -5,14 +5,17 @@ from dataclasses import asdict, dataclass
 from torch import nn
 from transformers import (
     BertConfig,
+    BertForQuestionAnswering,
     BertForSequenceClassification,
     BertForTokenClassification,
     DistilBertConfig,
+    DistilBertForQuestionAnswering,
     DistilBertForSequenceClassification,
     DistilBertForTokenClassification,
     PretrainedConfig,
     PreTrainedModel,
     RobertaConfig,
+    RobertaForQuestionAnswering,
     RobertaForSequenceClassification,
     RobertaForTokenClassification,
 )
@@ -92,13 +95,16 @@ _BODIES: dict[Architecture, Body] = {
 _HEADS: dict[tuple[Architecture, TaskType], tuple[type[PreTrainedModel], tuple[str, ...]]] = {
     ("bert", "text-classification"): (BertForSequenceClassification, ("bert.pooler", "classifier")),
     ("bert", "token-classification"): (BertForTokenClassification, ("classifier",)),
+    ("bert", "question-answering"): (BertForQuestionAnswering, ("qa_outputs",)),
     ("roberta", "text-classification"): (RobertaForSequenceClassification, ("classifier",)),
     ("roberta", "token-classification"): (RobertaForTokenClassification, ("classifier",)),
+    ("roberta", "question-answering"): (RobertaForQuestionAnswering, ("qa_outputs",)),
     ("distilbert", "text-classification"): (
         DistilBertForSequenceClassification,
         ("pre_classifier", "classifier"),
     ),
     ("distilbert", "token-classification"): (DistilBertForTokenClassification, ("classifier",)),
+    ("distilbert", "question-answering"): (DistilBertForQuestionAnswering, ("qa_outputs",)),
 }
 ANATOMIES: dict[tuple[Architecture, TaskType], Anatomy] = {
     (architecture, task): Anatomy(**asdict(_BODIES[architecture]), model_class=model_class, head=head)

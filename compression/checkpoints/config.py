@@ -10,6 +10,7 @@ from compression.errors import InputError, Problem
 HEADS: dict[str, TaskType] = {
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
+    "ForQuestionAnswering": "question-answering",
 }
 NAMES: dict[Architecture, str] = {"bert": "Bert", "roberta": "Roberta", "distilbert": "DistilBert"}
 CLASSES: dict[Architecture, dict[str, TaskType]] = {
@@ -190,6 +191,8 @@ def task_of(config: CheckedConfig) -> TaskType:
 
 def problem_type_of(config: CheckedConfig) -> ProblemType:
     """The kind of a text classifier."""
+    if config.problem_type == "multi_label_classification":
+        return "multi_label"
     return "regression" if len(config.labels) == 1 else "single_label"
 
 
@@ -249,10 +252,9 @@ def _label_problems(config: CheckedConfig) -> list[Problem]:
         problems.append(wrong("label2id", "it is not the inverse of id2label"))
     if task_of(config) != "text-classification":
         return problems
-    if config.problem_type == "multi_label_classification":
-        message = "several labels per text are not supported: single-label classification and regression are"
-        problems.append(_problem("problem_type", "unsupported_task", message))
-    elif config.problem_type is not None and (config.problem_type == "regression") != (len(labels) == 1):
+    if config.problem_type in ("regression", "single_label_classification") and (
+        config.problem_type == "regression"
+    ) != (len(labels) == 1):
         problems.append(wrong("problem_type", f"{config.problem_type} does not go with {len(labels)} labels"))
     return problems
 

@@ -5,9 +5,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Architecture = Literal["bert", "roberta", "distilbert"]
-TaskType = Literal["text-classification", "token-classification"]
+TaskType = Literal["text-classification", "token-classification", "question-answering"]
 """Named as the Hugging Face Hub names them. A checkpoint's own class tells its task."""
-ProblemType = Literal["single_label", "regression"]
+ProblemType = Literal["single_label", "multi_label", "regression"]
 
 
 class ModelFacts(BaseModel):

@@ -16,7 +16,7 @@ HARMLESS = re.compile(
 
 
 def is_head(name: str) -> bool:
-    return name.startswith(("classifier.", "pre_classifier."))
+    return name.startswith(("classifier.", "pre_classifier.", "qa_outputs."))
 
 
 def expected_tensors(config: CheckedConfig) -> dict[str, Shape]:
@@ -64,6 +64,8 @@ def _head(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
     width, classes = config.hidden_size, len(config.labels)
     if task_of(config) == "token-classification":
         yield from _linear("classifier", classes, width)
+    elif task_of(config) == "question-answering":
+        yield from _linear("qa_outputs", 2, width)
     elif config.model_type == "roberta":
         yield from _linear("classifier.dense", width, width)
         yield from _linear("classifier.out_proj", classes, width)

@@ -22,7 +22,11 @@ TOKENIZER_FILES = ("tokenizer_config.json", "special_tokens_map.json")
 VOCABULARY_FILES = ("tokenizer.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt")
 PROBLEM_TYPES: dict[
     ProblemType | None, Literal["regression", "single_label_classification", "multi_label_classification"]
-] = {"regression": "regression", "single_label": "single_label_classification"}
+] = {
+    "regression": "regression",
+    "single_label": "single_label_classification",
+    "multi_label": "multi_label_classification",
+}
 """What transformers calls them."""
 STORAGE_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 

@@ -40,6 +40,8 @@ class Encoded:
     outputs: npt.NDArray[np.int64]
     pad_piece: int
     marked: npt.NDArray[np.bool_] | None = None
+    sequences: npt.NDArray[np.int64] | None = None
+    """Row i has the sequences from `sequences[i]` to `sequences[i + 1]` (N + 1,); nothing where it is sequence i."""
     extra: dict[str, Array] = field(default_factory=dict)
     """What else the task wants to remember of its rows."""
 
@@ -53,8 +55,13 @@ class Encoded:
 
     def of_row(self, logits: Array, row: int) -> Array:
         """The logits (k, C) of one row."""
-        part: Array = logits[self.outputs[row] : self.outputs[row + 1]]
+        part: Array = logits[self.by_row[row] : self.by_row[row + 1]]
         return part
+
+    @property
+    def by_row(self) -> npt.NDArray[np.int64]:
+        """Where the outputs of each row begin and end (N + 1,)."""
+        return self.outputs if self.sequences is None else self.outputs[self.sequences]
 
     def values(self, role: str) -> list[Any]:
         """The values of a role, in row order."""

@@ -14,6 +14,7 @@ from compression.data.conll import read_conll, read_conllu
 from compression.data.lines import clean_lines
 from compression.data.parquet import read_parquet
 from compression.data.problems import ProblemLog
+from compression.data.squad import read_squad
 from compression.data.table import MAX_FIELD, Items, Record, Table, Value, check_columns, in_batches
 from compression.errors import InputError
 from compression.strict_json import parse_json_object
@@ -99,9 +100,20 @@ def _read_jsonl(path: Path, log: ProblemLog) -> Table:
 def _json_objects(path: Path, log: ProblemLog) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in clean_lines(path, log):
         try:
-            yield number, parse_json_object(line, f"{path.name}:{number}")
+            yield number, _flat(parse_json_object(line, f"{path.name}:{number}"))
         except InputError as error:
             log.add(error.code, error.problems[0].message, error.problems[0].place)
+
+
+def _flat(content: dict[str, Any]) -> dict[str, Any]:
+    """Objects of lists, as the answers of many question data sets are, become a column for each list."""
+    flat: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, dict) and value and all(isinstance(inner, list) for inner in value.values()):
+            flat |= {f"{name}.{inner_name}": inner for inner_name, inner in value.items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def _json_records(
@@ -149,6 +161,7 @@ READERS: dict[str, Callable[[Path, ProblemLog], Table]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
+    ".json": read_squad,
     ".conll": read_conll,
     ".conllu": read_conllu,
     ".parquet": read_parquet,

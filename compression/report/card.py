@@ -52,6 +52,7 @@ def render_card(report: Report, plan: Plan) -> str:
         speed=words.times(report.speedup[first]),
         rows=words.count(report.rows),
         use=Markup(_use(plan.task)),
+        labels=[] if plan.task.type == "question-answering" else plan.task.label_names,
         gives_score=plan.task.type == "text-classification" and plan.task.problem_type == "regression",
         comparison=comparison(report),
         files=file_rows(report),
@@ -70,6 +71,8 @@ def _use(task: Task) -> str:
         text = '{"text": "one text", "text_pair": "the other"}' if task.columns.text_pair else '"a text"'
         raw = ', function_to_apply="none"' if task.problem_type == "regression" else ""
         return f"{text}{raw}"
+    if task.type == "question-answering":
+        return 'question="a question", context="a text that answers it"'
     return '"a text", aggregation_strategy="first"' if task.scheme == "entities" else '"a text"'
 
 

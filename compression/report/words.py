@@ -6,10 +6,15 @@ _SPACE = "\u00a0"  # no line break between a number and its unit
 _MINUS = "\u2212"
 _TIMES = "\u00d7"
 
-_AS_PERCENT = ("accuracy", "f1")
+_AS_PERCENT = ("accuracy", "f1", "f1_micro", "f1_macro", "precision", "recall", "exact_match")
 _METRIC_NAMES = {
     "accuracy": "Accuracy",
     "f1": "F1",
+    "f1_micro": "F1, micro",
+    "f1_macro": "F1, macro",
+    "precision": "Precision",
+    "recall": "Recall",
+    "exact_match": "Exact match",
     "mcc": "Matthews correlation",
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",

@@ -14,7 +14,18 @@ from compression.data.summary import MAX_DISTINCT, Column, ColumnKind, DatasetSu
 from compression.errors import InputError, Problem
 from compression.settings import Settings
 
-MetricName = Literal["accuracy", "f1", "precision", "recall", "f1_macro", "mcc", "pearson", "spearman"]
+MetricName = Literal[
+    "accuracy",
+    "f1",
+    "f1_micro",
+    "f1_macro",
+    "precision",
+    "recall",
+    "mcc",
+    "pearson",
+    "spearman",
+    "exact_match",
+]
 
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "score", "quality", "sentiment")
 GENERIC_LABEL = re.compile(r"LABEL_\d+|\d+")
@@ -42,7 +53,7 @@ class BaseTask(Settings):
 
     @property
     def metrics(self) -> tuple[MetricName, ...]:
-        """What can be measured, by default all of it; the first is the one that retention is about."""
+        """What can be measured, by default all of it; the first is the one that retention is about by default."""
         raise NotImplementedError
 
     @property

@@ -45,6 +45,7 @@ def _write(encoded: Encoded, entry: Path) -> None:
         "labels": encoded.labels,
         "outputs": encoded.outputs,
         "marked": encoded.marked,
+        "sequences": encoded.sequences,
         **{EXTRA + name: array for name, array in encoded.extra.items()},
     }
     partial = entry.with_name(f"{entry.name}.{os.getpid()}")

@@ -8,6 +8,8 @@ from compression.checkpoints.facts import ModelFacts
 from compression.data.summary import DatasetSummary, SplitName
 from compression.errors import InputError, Problem
 from compression.tasks.columns import MetricName
+from compression.tasks.question_answering import resolution as question_answering
+from compression.tasks.question_answering.resolution import QuestionAnsweringRequest, QuestionAnsweringTask
 from compression.tasks.text_classification import resolution as text_classification
 from compression.tasks.text_classification.resolution import TextClassificationRequest, TextClassificationTask
 from compression.tasks.token_classification import resolution as token_classification
@@ -16,24 +18,37 @@ from compression.tasks.token_classification.resolution import (
     TokenClassificationTask,
 )
 
-TaskRequest = Annotated[TextClassificationRequest | TokenClassificationRequest, Field(discriminator="type")]
-Task = Annotated[TextClassificationTask | TokenClassificationTask, Field(discriminator="type")]
+TaskRequest = Annotated[
+    TextClassificationRequest | TokenClassificationRequest | QuestionAnsweringRequest,
+    Field(discriminator="type"),
+]
+Task = Annotated[
+    TextClassificationTask | TokenClassificationTask | QuestionAnsweringTask, Field(discriminator="type")
+]
 
 REQUEST: TypeAdapter[TaskRequest] = TypeAdapter(TaskRequest)
 
 
-def resolve_metric(metric: MetricName | None, task: Task) -> MetricName:
-    """The metric that retention is about.
+def resolve_metrics(
+    metric: MetricName | None, metrics: list[MetricName] | None, task: Task
+) -> list[MetricName]:
+    """The metrics to measure, the one that retention is about first.
 
     Raises:
-        InputError: the metric does not fit the task.
+        InputError: one does not fit the task.
     """
-    if metric is None:
-        return task.metrics[0]
-    if metric not in task.metrics:
-        message = f"{metric} does not fit {task.type} here: use one of {', '.join(task.metrics)}"
-        raise InputError(Problem("metric_does_not_fit", message, "/evaluation/metric"))
-    return metric
+    problems = [
+        Problem(
+            "metric_does_not_fit", f"{name} does not fit here: use some of {', '.join(task.metrics)}", place
+        )
+        for place, names in (("/evaluation/metric", [metric]), ("/evaluation/metrics", metrics or []))
+        for name in names
+        if name not in (None, *task.metrics)
+    ]
+    if problems:
+        raise InputError(problems)
+    others = task.metrics if metrics is None else metrics
+    return list(dict.fromkeys([metric or others[0], *others]))
 
 
 def resolve_task(
@@ -63,3 +78,5 @@ def resolve_task(
             return text_classification.resolve(wanted, model, dataset, used)
         case TokenClassificationRequest():
             return token_classification.resolve(wanted, model, dataset, used)
+        case QuestionAnsweringRequest():
+            return question_answering.resolve(wanted, model, dataset, used)

@@ -20,7 +20,9 @@ app = typer.Typer(
 )
 app.add_typer(jobs.app, name="jobs")
 
-DataFile = typer.Option(exists=True, dir_okay=False, help="csv, tsv, jsonl or parquet.")
+DataFile = typer.Option(
+    exists=True, dir_okay=False, help="csv, tsv, jsonl, parquet, conll, conllu or SQuAD json."
+)
 
 
 @app.command()

@@ -75,6 +75,8 @@ BAD_FILES: dict[str, tuple[Files, str, str]] = {
     ),
     "format": (train("train.docx", b"text,label\n"), "unknown_format", "train.docx"),
     "no train": ([("validation", ("v.csv", csv_rows()))], "missing_train_file", "train"),
+    "CoNLL": (train("train.conll", b"Ada\tO\nsleeps\n"), "wrong_number_of_columns", "train.conll:2"),
+    "SQuAD": (train("train.json", b'{"data": [{}]}'), "not_squad", "train.json#/data/0/paragraphs"),
     "JSON lines": (
         train("train.jsonl", b'{"text": "a", "label": "b"}\n{"text"\n'),
         "invalid_json",
@@ -127,3 +129,13 @@ def test_ratios_that_do_not_sum_to_one_are_refused(shared_client: TestClient) ->
         "/v1/datasets", files=[("file", ("rows.csv", csv_rows()))], data={"split": ratios}
     )
     assert codes(answer) == ["invalid_split"]
+
+
+TAGGED = b"Ada\tB-per\nsleeps\tO\n\nBob\tB-per\n"
+
+
+def test_sentences_of_tagged_words_are_shown_as_lists(client: TestClient) -> None:
+    answer = client.post("/v1/datasets", files=train("train.conll", TAGGED))
+    assert answer.status_code == 201, answer.text
+    preview = client.get(f"/v1/datasets/{answer.json()['id']}/preview").json()
+    assert preview["rows"][0] == {"tokens": ["Ada", "sleeps"], "tags": ["B-per", "O"]}

@@ -66,9 +66,43 @@ def write_tagged(path: Path, rows: int, seed: int) -> Path:
     return path
 
 
+def write_several(path: Path, rows: int, seed: int) -> Path:
+    """A split whose labels are the adjectives that occur, as one value."""
+    draw = random.Random(seed)
+    with path.open("w", encoding="utf-8") as stream:
+        for _ in range(rows):
+            words = draw.choices(WORDS, k=draw.randint(3, 12))
+            labels = [name for name, word in (("negative", "bad"), ("positive", "good")) if word in words]
+            stream.write(json.dumps({"text": " ".join(words), "labels": "|".join(labels)}) + "\n")
+    return path
+
+
+def write_questions(path: Path, rows: int, seed: int) -> Path:
+    """Where is the animal? Contexts of all lengths, every fourth without it."""
+    draw = random.Random(seed)
+    paragraphs = []
+    for row in range(rows):
+        words = [word for word in draw.choices(WORDS, k=draw.randint(5, 90)) if word not in ("dog", "cat")]
+        answers = []
+        if row % 4:
+            place = draw.randrange(len(words))
+            words[place] = draw.choice(["dog", "cat"])
+            answers = [{"text": words[place], "answer_start": len(" ".join([*words[:place], ""]))}]
+        question = {
+            "id": str(row),
+            "question": "dog or cat",
+            "answers": answers,
+            "is_impossible": not answers,
+        }
+        paragraphs.append({"context": " ".join(words), "qas": [question]})
+    path.write_text(json.dumps({"version": "v2.0", "data": [{"title": "", "paragraphs": paragraphs}]}))
+    return path
+
+
 WRITERS: dict[TaskType, tuple[str, Callable[[Path, int, int], Path]]] = {
     "text-classification": (".jsonl", write_rows),
     "token-classification": (".conll", write_tagged),
+    "question-answering": (".json", write_questions),
 }
 """For each task the format of its rows, and what writes a number of them by a seed."""
 
@@ -81,16 +115,19 @@ def make_spec(
     architecture: Architecture = "bert",
     layers: int = 4,
     regression: bool = False,
+    several: bool = False,
     pairs: bool = False,
     runtime: dict[str, Any] | None = None,
     **recipe: Any,
 ) -> RunSpec:
     """A model, a dataset and a plan below `folder`, ready to run."""
     model = make_tiny_checkpoint(
-        folder / "source", architecture, task=task, layers=layers, regression=regression
+        folder / "source", architecture, task=task, layers=layers, regression=regression, several=several
     )
     suffix, write = WRITERS[task]
-    if pairs or regression:
+    if several:
+        write = write_several
+    elif pairs or regression:
         write = partial(write_rows, pairs=pairs, regression=regression)
     files: dict[SplitName, Path] = {
         "train": write(folder / f"train{suffix}", 48, 1),

@@ -21,6 +21,7 @@ TASKS: tuple[TaskType, ...] = get_args(TaskType)
 AUTO = {
     "text-classification": transformers.AutoModelForSequenceClassification,
     "token-classification": transformers.AutoModelForTokenClassification,
+    "question-answering": transformers.AutoModelForQuestionAnswering,
 }
 
 
@@ -42,6 +43,18 @@ def test_every_task_goes_the_whole_way(tmp_path: Path, task: TaskType, architect
     model = AUTO[task].from_pretrained(tmp_path / "out" / "model")
     assert model.config.num_hidden_layers == 2
     assert model.config.architectures == [type(model).__name__]
+
+
+def test_several_labels_a_text_go_the_whole_way(tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, [STEP], several=True)
+    assert spec.plan.task.type == "text-classification"
+    assert spec.plan.task.separator == "|"
+    report = run_to_end(spec, tmp_path / "out")
+    assert (report.metric, len(report.before.classes)) == ("f1_micro", 2)
+    assert report.loyalty.label is not None
+    assert verify(tmp_path / "out" / "artifacts").largest_difference < 1e-5
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "out" / "model")
+    assert model.config.problem_type == "multi_label_classification"
 
 
 @pytest.mark.parametrize("task", [task for task in TASKS if task != "text-classification"])

@@ -1,4 +1,4 @@
-"""Text classification at work: cross-entropy of one label, or the squared error of one score."""
+"""Text classification at work: cross-entropy of one label or of each of several, or the squared error of one score."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 from scipy import stats
-from scipy.special import softmax
+from scipy.special import expit, softmax
 from sklearn import metrics as sklearn_metrics
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
@@ -16,6 +16,7 @@ from compression.data.batches import Batch
 from compression.data.encoding import Array, Encoded, pad_piece, tokenize
 from compression.evaluation.classes import class_results
 from compression.evaluation.loyalty import Agreement, probability_agreement, score_agreement
+from compression.losses import soft_target_loss
 from compression.report.schema import ClassResult
 from compression.tasks.behaviour import Behaviour
 from compression.tasks.columns import MetricName
@@ -28,6 +29,10 @@ class TextClassification(Behaviour[TextClassificationTask]):
     @property
     def is_regression(self) -> bool:
         return self.task.problem_type == "regression"
+
+    @property
+    def has_several(self) -> bool:
+        return self.task.problem_type == "multi_label"
 
     def encode(self, tokenizer: PreTrainedTokenizerFast, table: pa.Table) -> Encoded:
         columns = [table.column(role).to_pylist() for role in self.task.READ if role in table.column_names]
@@ -47,26 +52,50 @@ class TextClassification(Behaviour[TextClassificationTask]):
     def _labels(self, values: list[Any]) -> Array:
         if self.is_regression:
             return np.array([float(value) for value in values], dtype=np.float32)
-        return np.array([self.task.labels[value] for value in values], dtype=np.int64)
+        if not self.has_several:
+            return np.array([self.task.labels[value] for value in values], dtype=np.int64)
+        labels = np.zeros((len(values), len(self.task.label_names)), dtype=np.float32)
+        for row, value in enumerate(values):
+            parts = value.split(self.task.separator) if isinstance(value, str) and value else value or []
+            labels[row, [self.task.labels[part.strip()] for part in parts]] = 1
+        return labels
 
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         logits = logits.float()
         if self.is_regression:
             return functional.mse_loss(logits.squeeze(-1), batch.labels)
+        if self.has_several:
+            return functional.binary_cross_entropy_with_logits(logits, batch.labels)
         return functional.cross_entropy(logits, batch.labels)
+
+    def pull(
+        self, logits: torch.Tensor, teacher: torch.Tensor, batch: Batch, temperature: float
+    ) -> torch.Tensor:
+        if not self.has_several:
+            return super().pull(logits, teacher, batch, temperature)
+        # Each label is a choice of its own, between the logit and zero.
+        pairs = [
+            torch.stack([each, torch.zeros_like(each)], dim=-1).flatten(0, 1) for each in (logits, teacher)
+        ]
+        return soft_target_loss(pairs[0], pairs[1], temperature)
 
     def metric(self, name: MetricName, logits: Array, data: Encoded) -> Callable[[Array], float]:
         predicted, labels = self._predicted(logits), data.labels
         return lambda rows: self._score(name, predicted[rows], labels[rows])
 
     def _predicted(self, logits: Array) -> Array:
-        """Class ids or scores (N,)."""
-        return logits[:, 0] if self.is_regression else logits.argmax(axis=1)
+        """Class ids or scores (N,), of several labels whether each is there (N, C)."""
+        if self.is_regression:
+            return logits[:, 0]
+        return logits > 0 if self.has_several else logits.argmax(axis=1)
 
     def _score(self, name: MetricName, predicted: Array, labels: Array) -> float:
         match name:
             case "f1":
                 average = "binary" if len(self.task.label_names) == 2 else "macro"
+                return float(sklearn_metrics.f1_score(labels, predicted, average=average, zero_division=0))
+            case "f1_micro" | "f1_macro":
+                average = name.removeprefix("f1_")
                 return float(sklearn_metrics.f1_score(labels, predicted, average=average, zero_division=0))
             case "mcc":
                 return float(sklearn_metrics.matthews_corrcoef(labels, predicted))
@@ -76,50 +105,72 @@ class TextClassification(Behaviour[TextClassificationTask]):
                 correlation = stats.pearsonr if name == "pearson" else stats.spearmanr
                 return float(correlation(predicted, labels).statistic)
             case _:
-                return float((predicted == labels).mean())
+                return float(self._right(predicted, labels).mean())
+
+    def _right(self, predicted: Array, labels: Array) -> Array:
+        """Whether the label (N,) is right, or all of several."""
+        right: Array = predicted == labels
+        return right.all(axis=1) if self.has_several else right
 
     def verdicts(self, logits: Array, data: Encoded) -> Array:
         predicted = self._predicted(logits)
-        verdicts: Array = np.abs(predicted - data.labels) if self.is_regression else predicted == data.labels
-        return verdicts
+        if self.is_regression:
+            return np.abs(predicted - data.labels)
+        return self._right(predicted, data.labels)
 
     def agreement(self, before: Array, after: Array, data: Encoded) -> Agreement:
         weight = np.ones(len(before))
         if self.is_regression:
             return Agreement(None, score_agreement(before[:, 0], after[:, 0], data.labels), weight)
-        same = before.argmax(axis=1) == after.argmax(axis=1)
+        same = self._right(self._predicted(before), self._predicted(after))
+        if self.has_several:
+            pairs = [np.stack([logits.ravel(), np.zeros(logits.size)], axis=1) for logits in (before, after)]
+            close = probability_agreement(*pairs).reshape(before.shape).mean(axis=1)
+            return Agreement(same.astype(float), close, weight)
         return Agreement(same.astype(float), probability_agreement(before, after), weight)
 
     def classes(self, logits: Array, data: Encoded) -> list[ClassResult]:
         if self.is_regression:
             return []
-        return class_results(data.labels, logits.argmax(axis=1), self.task.label_names)
+        return class_results(data.labels, self._predicted(logits), self.task.label_names)
 
     def confidence(self, logits: Array, data: Encoded) -> Array:
         if self.is_regression:
             return super().confidence(logits, data)
+        if self.has_several:
+            return expit(np.abs(logits)).mean(axis=1)  # type: ignore[no-any-return]  # scipy has no types
         sure: Array = softmax(logits, axis=1).max(axis=1)
         return sure
 
     def answer(self, logits: Array, data: Encoded, row: int) -> Any:
         if self.is_regression:
             return float(logits[row, 0])
-        return self.task.label_names[logits[row].argmax()]
+        return self._named(self._predicted(logits[row : row + 1])[0])
 
     def truth(self, data: Encoded, row: int) -> Any:
-        return float(data.labels[row]) if self.is_regression else self.task.label_names[data.labels[row]]
+        return float(data.labels[row]) if self.is_regression else self._named(data.labels[row])
+
+    def _named(self, label: Array) -> Any:
+        names = self.task.label_names
+        return [names[i] for i in np.flatnonzero(label)] if self.has_several else names[label]
+
+    def contrast(self, before: Array, after: Array, data: Encoded, row: int) -> tuple[str, str, str]:
+        answers = self.truth(data, row), self.answer(before, data, row), self.answer(after, data, row)
+        if self.has_several:
+            answers = tuple(", ".join(labels) or "\u2013" for labels in answers)
+        return answers
 
     def texts(self, data: Encoded, row: int) -> tuple[str, str | None]:
         pair = data.table.column("text_pair")[row].as_py() if self.task.columns.text_pair else None
         return data.table.column("text")[row].as_py(), pair
 
     def doubt(self, logits: Array, data: Encoded) -> tuple[str, str] | None:
-        if self.is_regression or len(np.unique(logits.argmax(axis=1))) > 1:
+        if self.is_regression or len(np.unique(self._predicted(logits), axis=0)) > 1:
             return None
-        share = np.bincount(data.labels).max() / len(data.labels)
+        share = np.unique(data.labels, axis=0, return_counts=True)[1].max() / len(data.labels)
         return (
             "stuck_at_one_class",
-            f"the model gives every validation row the same class (the most frequent one has {share:.1%} of the rows): "
+            f"the model gives every validation row the same answer (the most frequent one is right for {share:.1%}): "
             "train longer, or start from layers of each module",
         )
 

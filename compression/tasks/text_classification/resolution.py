@@ -1,9 +1,11 @@
-"""Text classification: one label or one score (regression) per text or pair of texts."""
+"""Text classification: one label, several labels or one score (regression) per text or pair of texts."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from compression.checkpoints.facts import ModelFacts, ProblemType
-from compression.data.summary import Column, DatasetSummary, Split
+from compression.data.summary import Column, ColumnKind, DatasetSummary, Split
 from compression.errors import InputError, Problem
 from compression.settings import Settings
 from compression.tasks.columns import (
@@ -22,9 +24,13 @@ from compression.tasks.columns import (
 )
 
 METRICS: dict[ProblemType, tuple[MetricName, ...]] = {
-    "single_label": ("accuracy", "f1", "mcc"),
+    "single_label": ("accuracy", "f1", "f1_macro", "mcc"),
+    "multi_label": ("f1_micro", "f1_macro", "accuracy"),
     "regression": ("pearson", "spearman"),
 }
+SINGLE_VALUES: tuple[ColumnKind, ...] = ("text", "integer", "number")
+LIST: ColumnKind = "list"
+SEPARATORS = ("|", ";", ",")
 PAIR_NAMES = (
     ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"),
     ("text", "text_pair"), ("text1", "text2"), ("query", "passage"),
@@ -42,6 +48,9 @@ class TextClassificationRequest(BaseRequest):
     columns: RequestedTextColumns = RequestedTextColumns()
     labels: dict[str, str] | None = None
     """Which label of the model each value of the label column means; needed where the names differ."""
+    separator: Annotated[str, Field(min_length=1, max_length=5)] | None = None
+    """What stands between several labels of a text, where they are one value and not a list; `|`, `;` and `,` are
+    found out."""
 
 
 class TextColumns(Settings):
@@ -51,7 +60,7 @@ class TextColumns(Settings):
 
 
 class TextClassificationTask(BaseTask):
-    """One label or one score per text or pair of texts."""
+    """One label, several labels or one score per text or pair of texts."""
 
     READ: ClassVar[tuple[str, ...]] = ("text", "text_pair")
 
@@ -62,6 +71,8 @@ class TextClassificationTask(BaseTask):
     """Class id of each value of the label column; empty for regression."""
     label_names: list[str]
     """The model's names by class id."""
+    separator: str | None = None
+    """What stands between several labels of a text; null where they are lists."""
 
     @property
     def metrics(self) -> tuple[MetricName, ...]:
@@ -74,11 +85,17 @@ def resolve(
     """Settle columns and labels. Raises InputError."""
     assert model.problem_type is not None, "the inspection knows the kind of every text classifier"
     columns = _resolve_columns(request.columns, model, dataset)
+    several = model.problem_type == "multi_label"
     for role, name in columns.model_dump(exclude_none=True).items():
-        check_kind(used, role, name, ("text", "integer", "number"))
+        kinds = SINGLE_VALUES if role != "label" or not several else (*SINGLE_VALUES, LIST)
+        check_kind(used, role, name, kinds)
+    separator = None
     if model.problem_type == "regression":
         _check_scores(columns.label, used)
         labels = {}
+    elif several:
+        separator = _resolve_separator(request.separator, columns.label, model, used)
+        labels = resolve_labels(request.labels, "label", columns.label, model, _apart(used, separator))
     else:
         labels = resolve_labels(request.labels, "label", columns.label, model, used)
     return TextClassificationTask(
@@ -86,6 +103,7 @@ def resolve(
         columns=columns,
         labels=labels,
         label_names=model.labels,
+        separator=separator,
         max_length=resolve_max_length(request.max_length, model),
     )
 
@@ -109,7 +127,7 @@ def _resolve_columns(
 
 
 def _guess_label(train: Split, model: ModelFacts, exclude: set[str | None]) -> str:
-    columns = [c for c in train.columns if c.name not in exclude and c.kind != "list"]
+    columns = [c for c in train.columns if c.name not in exclude]
     named = [c.name for c in columns if c.name.lower() in LABEL_NAMES]
     if len(named) == 1:
         return named[0]
@@ -125,6 +143,37 @@ def _guess_label(train: Split, model: ModelFacts, exclude: set[str | None]) -> s
 
 def _may_be_label(column: Column, model: ModelFacts) -> bool:
     return column.kind != "text" if model.problem_type == "regression" else may_be_labels(column, model)
+
+
+def _resolve_separator(requested: str | None, label: str, model: ModelFacts, splits: Splits) -> str | None:
+    """The separator of labels that are one value: the first that leaves nothing but labels of the model."""
+    values = {value for _, column in columns_named(splits, label) for value in column.distinct or ()}
+    if requested or all(column.kind == "list" for _, column in columns_named(splits, label)):
+        return requested
+    for separator in SEPARATORS:
+        if {part.strip() for value in values if value for part in value.split(separator)} <= set(
+            model.labels
+        ):
+            return separator
+    message = (
+        f"what stands between the labels in column {label!r}? Set task.separator, and task.labels if need be"
+    )
+    raise InputError(Problem("unknown_separator", message, "/task/separator"))
+
+
+def _apart(splits: Splits, separator: str | None) -> Splits:
+    """The splits with single labels for the values that hold several; rows without a label are in order."""
+
+    def column_apart(column: Column) -> Column:
+        values = column.distinct
+        if separator and values is not None:
+            values = {part.strip(): 0 for value in values if value for part in value.split(separator)}
+        return column.model_copy(update={"distinct": values, "empty": 0})
+
+    return {
+        name: split.model_copy(update={"columns": [column_apart(column) for column in split.columns]})
+        for name, split in splits.items()
+    }
 
 
 def _check_scores(label: str, splits: Splits) -> None:

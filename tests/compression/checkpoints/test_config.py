@@ -54,7 +54,6 @@ CONFIG: dict[str, tuple[Change, str, str]] = {
     "labels and their number": (config(num_labels=3), "inconsistent_labels", "num_labels"),
     "label2id": (config(label2id={"negative": 1, "positive": 0}), "inconsistent_labels", "label2id"),
     "two labels, yet regression": (config(problem_type="regression"), "inconsistent_labels", "problem_type"),
-    "several labels a text": (config(problem_type="multi_label_classification"), "unsupported_task", "problem_type"),
 }  # fmt: skip
 
 

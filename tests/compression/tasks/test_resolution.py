@@ -7,7 +7,7 @@ import pytest
 from compression.checkpoints.facts import ModelFacts
 from compression.data.summary import Column, DatasetSummary, Lengths, Split
 from compression.errors import InputError
-from compression.tasks.resolution import REQUEST, resolve_metric, resolve_task
+from compression.tasks.resolution import REQUEST, resolve_metrics, resolve_task
 
 LENGTHS = Lengths(mean=1, p50=1, p95=1, p99=1, max=1)
 
@@ -130,6 +130,10 @@ def test_a_missing_split_is_named() -> None:
 
 def test_the_metric_must_fit_the_task() -> None:
     task = resolve(SENTIMENT, dataset(TEXT, column("label", "text", "negative", "positive")))
-    assert resolve_metric(None, task) == "accuracy"
+    assert resolve_metrics(None, None, task) == ["accuracy", "f1", "f1_macro", "mcc"]
+    assert resolve_metrics("mcc", ["f1", "mcc"], task) == ["mcc", "f1"]
+    assert resolve_metrics(None, ["f1"], task) == ["f1"]
     with pytest.raises(InputError):
-        resolve_metric("pearson", task)
+        resolve_metrics("pearson", None, task)
+    with pytest.raises(InputError):
+        resolve_metrics(None, ["accuracy", "recall"], task)
