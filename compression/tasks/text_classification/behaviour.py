@@ -109,13 +109,13 @@ class TextClassification(Behaviour[TextClassificationTask]):
 
     def _right(self, predicted: Array, labels: Array) -> Array:
         """Whether the label (N,) is right, or all of several."""
-        right: Array = predicted == labels
-        return right.all(axis=1) if self.has_several else right
+        right = np.asarray(predicted == labels)
+        return np.asarray(right.all(axis=1)) if self.has_several else right
 
     def verdicts(self, logits: Array, data: Encoded) -> Array:
         predicted = self._predicted(logits)
         if self.is_regression:
-            return np.abs(predicted - data.labels)
+            return np.asarray(np.abs(predicted - data.labels))
         return self._right(predicted, data.labels)
 
     def agreement(self, before: Array, after: Array, data: Encoded) -> Agreement:
@@ -155,10 +155,11 @@ class TextClassification(Behaviour[TextClassificationTask]):
         return [names[i] for i in np.flatnonzero(label)] if self.has_several else names[label]
 
     def contrast(self, before: Array, after: Array, data: Encoded, row: int) -> tuple[str, str, str]:
+        if not self.has_several:
+            return super().contrast(before, after, data, row)
         answers = self.truth(data, row), self.answer(before, data, row), self.answer(after, data, row)
-        if self.has_several:
-            answers = tuple(", ".join(labels) or "\u2013" for labels in answers)
-        return answers
+        truth, old, new = (", ".join(labels) or "\u2013" for labels in answers)
+        return truth, old, new
 
     def texts(self, data: Encoded, row: int) -> tuple[str, str | None]:
         pair = data.table.column("text_pair")[row].as_py() if self.task.columns.text_pair else None

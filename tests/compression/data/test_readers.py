@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from compression.data.readers import read_table
 from compression.data.table import BATCH_ROWS, MAX_FIELD
 from compression.errors import InputError
 
-Rows = list[tuple[str, ...]]
+Rows = list[tuple[Any, ...]]
 
 
 def read(path: Path) -> tuple[list[str], Rows]:
