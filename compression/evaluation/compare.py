@@ -61,7 +61,9 @@ def compare(
         context.stop_if_requested,
     )
     metrics = [
-        measured_metrics(task, subject.logits, subject.rows, plan.evaluation.metrics or plan.task.metrics, plan.seed)
+        measured_metrics(
+            task, subject.logits, subject.rows, plan.evaluation.metrics or plan.task.metrics, plan.seed
+        )
         for subject in subjects
     ]
     agreements = [task.agreement(original.logits, file.logits, rows) for file in files]
