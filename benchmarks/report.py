@@ -1,4 +1,7 @@
-"""Writes benchmarks/README.md from the result files: `python -m benchmarks.report`."""
+"""Writes benchmarks/README.md, and the table in the project's README, from the result files.
+
+python -m benchmarks.report
+"""
 
 from pathlib import Path
 
@@ -7,6 +10,8 @@ import typer
 from benchmarks.results import RESULTS, Machine, Part, ResultsOption, Row, Target, read
 
 README = Path(__file__).parent / "README.md"
+FRONT = Path(__file__).parent.parent / "README.md"
+FRONT_TABLE = "<!-- what was measured: written by python -m benchmarks.report -->", "<!-- to here -->"
 HEAD = """\
 # Benchmarks
 
@@ -17,19 +22,30 @@ derived from them goes to `PLANKWRIGHT_BENCHMARK_CACHE`.
 """
 
 
-def main(results: ResultsOption = RESULTS, readme: Path = README) -> None:
-    """Write the page of the benchmarks."""
-    readme.write_text(
-        render({file.stem: read(file) for file in sorted(results.glob("*.json"))}), encoding="utf-8"
-    )
+def main(results: ResultsOption = RESULTS, readme: Path = README, front: Path = FRONT) -> None:
+    """Write the page of the benchmarks, and their summary into the project's page."""
+    parts = [part for file in sorted(results.glob("*.json")) for part in read(file).values()]
+    readme.write_text(render(parts), encoding="utf-8")
+    front.write_text(with_summary(front.read_text("utf-8"), parts), encoding="utf-8")
 
 
-def render(results: dict[str, dict[str, Part]]) -> str:
-    """The page for parts by benchmark and name."""
-    parts = [part for benchmark in results.values() for part in benchmark.values()]
-    summary = [{"part": part.title, **_judged(target)} for part in parts for target in part.targets]
-    sections = [HEAD, "## Promises\n", _table(summary)] if summary else [HEAD]
+def render(parts: list[Part]) -> str:
+    """The page of the benchmarks."""
+    summary = _summary(parts)
+    sections = [HEAD, "## Promises\n", summary] if summary else [HEAD]
     return "\n".join([*sections, *map(_section, parts)])
+
+
+def with_summary(page: str, parts: list[Part]) -> str:
+    """A page whose text between the two marks of FRONT_TABLE is what was promised and measured."""
+    begin, end = FRONT_TABLE
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n\n{_summary(parts)}\n{end}{after}"
+
+
+def _summary(parts: list[Part]) -> str:
+    return _table([{"part": part.title, **_judged(target)} for part in parts for target in part.targets])
 
 
 def _section(part: Part) -> str:

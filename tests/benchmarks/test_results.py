@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.results import Target, read, record
+from benchmarks.results import RESULTS, Target, read, record
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,24 @@ def test_the_page_shows_each_promise_and_each_table(tmp_path: Path) -> None:
         draft.targets.append(Target(what="speed", measured=36.2, at_least=35, unit="times"))
         draft.targets.append(Target(what="memory", measured=0.7, at_most=0.5))
         draft.notes.append("A note.")
-    readme = tmp_path / "README.md"
-    report.main(results=tmp_path, readme=readme)
+    readme, front = tmp_path / "README.md", tmp_path / "FRONT.md"
+    front.write_text(f"Before.\n{report.FRONT_TABLE[0]}\nold\n{report.FRONT_TABLE[1]}\nAfter.\n")
+    report.main(results=tmp_path, readme=readme, front=front)
     page = readme.read_text()
+    assert "| Training | memory | at most 0.5 | 0.7 | **no** |" in front.read_text()
+    assert front.read_text().startswith("Before.")
+    assert front.read_text().endswith("After.\n")
+    assert "old" not in front.read_text()
     assert "| Training | speed | at least 35 times | 36.2 times | yes |" in page
     assert "| Training | memory | at most 0.5 | 0.7 | **no** |" in page
     assert r"| paper \| port | 15.26 |" in page
     assert "| engine | 12,346 |" in page
     assert "- A note." in page
     assert "cores of" in page
+
+
+def test_the_pages_are_those_of_the_result_files() -> None:
+    parts = [part for file in sorted(RESULTS.glob("*.json")) for part in read(file).values()]
+    assert report.README.read_text("utf-8") == report.render(parts), "run python -m benchmarks.report"
+    page = report.FRONT.read_text("utf-8")
+    assert page == report.with_summary(page, parts), "run python -m benchmarks.report"
