@@ -35,6 +35,7 @@ from compression.export.onnx_files import write_onnx_files
 from compression.machine import choose_device, compute_dtype, keep_freed_memory, use_threads
 from compression.report.schema import Report
 from compression.spec import MODEL_TAR, Plan, RunSpec
+from compression.tasks.behaviour import behaviour_of
 from compression.tasks.encoding import encode_split
 from compression.training.checkpoint import read_checkpoint
 
@@ -60,6 +61,7 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
             model if context.step_input is None else load_model(source.folder, source.facts, context.device)
         )
         before = predict(original, data.evaluation, context.stop_if_requested)
+        data = _labelled(data, original, before, context)
         data = _with_reference(data, original, before, context)
         del original
     with phase(Phase.COMPRESS):
@@ -127,6 +129,31 @@ def _load_data(spec: RunSpec, source: Source, cache: Path | None) -> TaskData:
     return TaskData(
         task, evaluation.metric, splits["train"], splits.get("validation"), splits[evaluation.split]
     )
+
+
+def _labelled(
+    data: TaskData, original: PreTrainedModel, before: npt.NDArray[np.float32], context: Context
+) -> TaskData:
+    """Rows without labels get the original's answers for labels."""
+    task = behaviour_of(data.task)
+
+    def complete(rows: Encoded) -> Encoded:
+        if not rows.unlabelled.any():
+            return rows
+        known = before if rows is data.evaluation else predict(original, rows, context.stop_if_requested)
+        return task.labelled(known, rows)
+
+    evaluation = complete(data.evaluation)
+    selection = data.selection
+    if selection is not None:
+        selection = evaluation if selection is data.evaluation else complete(selection)
+    if data.task.judged_by == "original":
+        context.warn(
+            "no_labels",
+            "The evaluation rows have no labels: nothing is known of how good either model is, only how well the "
+            "compressed one agrees with the original, whose answers stand in for labels.",
+        )
+    return replace(data, train=complete(data.train), selection=selection, evaluation=evaluation)
 
 
 def _with_reference(
@@ -214,8 +241,23 @@ def _encoded_anew(
     if context.changed_tokenizer is None or context.changed_tokenizer == tokenizer:
         return data, tokenizer
     source = with_tokenizer(context.source, context.changed_tokenizer)
-    data = replace(_load_data(spec, source, cache=None), reference=data.reference)
-    return data, context.changed_tokenizer
+    anew = replace(_load_data(spec, source, cache=None), reference=data.reference)
+    return with_labels_of(data, anew), context.changed_tokenizer
+
+
+def with_labels_of(known: TaskData, anew: TaskData) -> TaskData:
+    """Rows that another tokenizer has encoded, with the labels that they had; each row has one output as before."""
+    selection = anew.selection
+    if selection is not None and known.selection is not None:
+        selection = replace(selection, labels=known.selection.labels)
+    evaluation = (
+        selection
+        if selection is not None and anew.selection is anew.evaluation
+        else replace(anew.evaluation, labels=known.evaluation.labels)
+    )
+    return replace(
+        anew, train=replace(anew.train, labels=known.train.labels), selection=selection, evaluation=evaluation
+    )
 
 
 def _read_back(

@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 IntArray = npt.NDArray[np.int32]
 ENCODE_CHUNK = 10_000
 UNLABELLED = -100
-"""Class id where there is no label; torch's cross-entropy passes over it."""
+"""Class id where there is no label; labels that are no class ids are NaN there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,18 @@ class Encoded:
         """Word pieces per sequence (N,)."""
         return np.diff(self.offsets)
 
+    @property
+    def unlabelled(self) -> Array:
+        """Which of the labels are missing."""
+        missing: Array = np.isnan(self.labels) if self.labels.dtype.kind == "f" else self.labels == UNLABELLED
+        return missing
+
+    def values_or(self, role: str, default: Any) -> list[Any]:
+        """The values of a role in row order, or the default for every row where there is no such column."""
+        if role in self.table.column_names:
+            return self.table.column(role).to_pylist()
+        return [default] * self.table.num_rows
+
     def of_row(self, logits: Array, row: int) -> Array:
         """The logits (k, C) of one row."""
         part: Array = logits[self.by_row[row] : self.by_row[row + 1]]
@@ -62,10 +74,6 @@ class Encoded:
     def by_row(self) -> npt.NDArray[np.int64]:
         """Where the outputs of each row begin and end (N + 1,)."""
         return self.outputs if self.sequences is None else self.outputs[self.sequences]
-
-    def values(self, role: str) -> list[Any]:
-        """The values of a role, in row order."""
-        return self.table.column(role).to_pylist()
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,9 +121,7 @@ def _reader_of(field: "pa.Field[Any]", file: str, log: ProblemLog) -> Callable[[
             return _integers
         if pa.types.is_floating(kind):
             return _numbers
-    message = (
-        f"column {field.name!r} is of type {kind}; text, numbers and truth values are read: write it as text"
-    )
+    message = f"column {field.name!r} is of type {kind}; text, numbers and truth values are read: send lists as .jsonl"
     log.add("unsupported_column_type", message, file)
     return _texts
 

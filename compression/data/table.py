@@ -68,12 +68,12 @@ def in_batches(records: Iterable[Record], columns: list[str], file: str, log: Pr
 
 
 def check_columns(columns: list[str], place: str, log: ProblemLog) -> None:
-    """Refuse names that are empty, equal or unprintable, and tables of a single column."""
-    if len(columns) < 2:
-        only = columns[0][:MAX_NAME] if columns else ""
-        separator = next((name for mark, name in SEPARATORS.items() if mark in only), "")
-        hint = f"; it seems to use {separator}: .csv means commas, .tsv tabs" if separator else ""
-        message = f"a text and a label are needed, but there is one column, {only!r}{hint}"
+    """Refuse names that are empty, equal or unprintable, and a single column that another separator would cut."""
+    if not columns:
+        log.stop("too_few_columns", "there is no column", place)
+    only = columns[0][:MAX_NAME] if len(columns) == 1 else ""
+    if separator := next((name for mark, name in SEPARATORS.items() if mark in only), ""):
+        message = f"there is one column, {only!r}; it seems to use {separator}: .csv means commas, .tsv tabs"
         log.stop("too_few_columns", message, place)
     if len(columns) > MAX_COLUMNS:
         message = f"there are {len(columns)} columns; no more than {MAX_COLUMNS} are read"

@@ -42,7 +42,7 @@ def verify(folder: Path) -> VerifiedEvent:
     plan = json.loads((folder / "manifest.json").read_bytes())["plan"]
     task = behaviour_of(TASK.validate_python(plan["task"]))
     rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text("utf-8").splitlines()]
-    table = pa.table({role: [row[role] for row in rows] for role in task.task.roles})
+    table = pa.table({role: [row[role] for row in rows] for role in task.task.roles if role in rows[0]})
     with tempfile.TemporaryDirectory() as scratch:
         with tarfile.open(folder / MODEL_TAR) as archive:
             archive.extractall(scratch, filter="data")  # written by us: its sum has just been checked
@@ -56,6 +56,9 @@ def verify(folder: Path) -> VerifiedEvent:
         )
         for file, logits in zip(report.files, found, strict=True)
     ]
+    if encoded.unlabelled.any():
+        original = _joined([row["before"] for row in rows], found[0].shape[1])
+        encoded = task.labelled(original, encoded)
     return VerifiedEvent(
         files=files,
         rows=len(rows),
@@ -73,7 +76,7 @@ def _read_back(file: FileResult, folder: Path, source: Source) -> PreTrainedMode
 
 
 def _difference(file: FileResult, logits: npt.NDArray[np.float32], rows: list[list[float]]) -> float:
-    reported = np.concatenate([np.reshape(row, (-1, logits.shape[1])) for row in rows])
+    reported = _joined(rows, logits.shape[1])
     difference = float(np.abs(logits - reported).max())
     exact = file.precision == "float32"
     tolerance = TOLERANCE if exact else ROUNDED_TOLERANCE * float(np.abs(reported).max())
@@ -81,6 +84,11 @@ def _difference(file: FileResult, logits: npt.NDArray[np.float32], rows: list[li
         message = f"a logit differs by {difference:.2g} from the one reported: this is not the model that was measured"
         raise InputError(Problem("results_differ", message, file.name))
     return difference
+
+
+def _joined(rows: list[list[float]], width: int) -> npt.NDArray[np.float64]:
+    """The logits (K, C) of all rows."""
+    return np.concatenate([np.reshape(row, (-1, width)) for row in rows])
 
 
 def _check_sums(folder: Path) -> int:

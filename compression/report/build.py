@@ -31,7 +31,7 @@ def measured_metrics(
     task: Behaviour[Any], logits: Array, data: Encoded, metrics: Sequence[MetricName], seed: int
 ) -> dict[str, Measured]:
     rows = data.table.num_rows
-    return {name: bootstrap(task.metric(name, logits, data), rows, seed) for name in metrics}
+    return {name: bootstrap(task.statistic(name, logits, data), rows, seed) for name in metrics}
 
 
 def paired_test(task: Behaviour[Any], before: Array, after: Array, data: Encoded) -> PairedTest:

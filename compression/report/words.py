@@ -6,7 +6,7 @@ _SPACE = "\u00a0"  # no line break between a number and its unit
 _MINUS = "\u2212"
 _TIMES = "\u00d7"
 
-_AS_PERCENT = ("accuracy", "f1", "f1_micro", "f1_macro", "precision", "recall", "exact_match")
+_AS_PERCENT = ("accuracy", "f1", "f1_micro", "f1_macro", "precision", "recall", "exact_match", "loyalty")
 _METRIC_NAMES = {
     "accuracy": "Accuracy",
     "f1": "F1",
@@ -15,6 +15,7 @@ _METRIC_NAMES = {
     "precision": "Precision",
     "recall": "Recall",
     "exact_match": "Exact match",
+    "loyalty": "Agreement with the original",
     "mcc": "Matthews correlation",
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",

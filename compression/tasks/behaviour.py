@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, Generic, TypeVar, cast
 
@@ -47,15 +48,28 @@ class Behaviour(ABC, Generic[T]):
         return soft_target_loss(logits, teacher, temperature)
 
     @abstractmethod
+    def pseudo_labels(self, logits: Array, data: Encoded) -> Array:
+        """Labels (K, ...) that say what the logits say (Lee 2013)."""
+
+    def labelled(self, logits: Array, data: Encoded) -> Encoded:
+        """The rows with the answers of a model where they have no labels."""
+        labels = np.where(data.unlabelled, self.pseudo_labels(logits, data), data.labels)
+        return replace(data, labels=labels.astype(data.labels.dtype))
+
+    @abstractmethod
     def metric(self, name: MetricName, logits: Array, data: Encoded) -> Callable[[Array], float]:
         """A metric as a function of row numbers, so that it can be computed for many samples of the rows.
 
         It is 0 where it is not defined, e.g. a correlation with a constant.
         """
 
+    def statistic(self, name: MetricName, logits: Array, data: Encoded) -> Callable[[Array], float]:
+        """A metric as `metric` gives it; loyalty is the usual one, where the original's answers stand for labels."""
+        return self.metric(self.task.usual_metrics[0] if name == "loyalty" else name, logits, data)
+
     def score(self, name: MetricName, logits: Array, data: Encoded) -> float:
         """A metric of all rows."""
-        return self.metric(name, logits, data)(np.arange(data.table.num_rows))
+        return self.statistic(name, logits, data)(np.arange(data.table.num_rows))
 
     @abstractmethod
     def verdicts(self, logits: Array, data: Encoded) -> Array:

@@ -25,6 +25,7 @@ MetricName = Literal[
     "pearson",
     "spearman",
     "exact_match",
+    "loyalty",
 ]
 
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "score", "quality", "sentiment")
@@ -50,11 +51,18 @@ class BaseTask(Settings):
     """The roles whose columns a model reads."""
 
     max_length: int
+    judged_by: Literal["labels", "original"] = "labels"
+    """What is right for the evaluation rows: their labels, or where they have none the original's answers."""
+
+    @property
+    def usual_metrics(self) -> tuple[MetricName, ...]:
+        """What can be measured of rows with labels, the usual metric first."""
+        raise NotImplementedError
 
     @property
     def metrics(self) -> tuple[MetricName, ...]:
         """What can be measured, by default all of it; the first is the one that retention is about by default."""
-        raise NotImplementedError
+        return self.usual_metrics if self.judged_by == "labels" else ("loyalty",)
 
     @property
     def roles(self) -> dict[str, str]:
@@ -67,9 +75,11 @@ class BaseTask(Settings):
         return [column for role, column in self.roles.items() if role in self.READ]
 
 
-def check_columns(requested: Settings, dataset: DatasetSummary) -> None:
-    """Raises InputError where a column that was named is not there."""
+def check_columns(requested: Settings, dataset: DatasetSummary, *optional: str) -> None:
+    """Raises InputError where a column that was named is not there; those of `optional` roles may be in some splits."""
     for role, name in requested.model_dump(exclude_none=True).items():
+        if role in optional and any(split.column(name) for split in dataset.splits.values()):
+            continue
         for split_name, split in dataset.splits.items():
             if split.column(name) is None:
                 known = ", ".join(c.name for c in split.columns)
@@ -94,6 +104,40 @@ def columns_named(splits: Splits, name: str) -> Iterator[tuple[SplitName, Column
             message = f"split {split_name!r} has no column {name!r}, only {known}"
             raise InputError(Problem("missing_column", message, "/task/columns"))
         yield split_name, column
+
+
+def all_columns(splits: Splits) -> list[Column]:
+    """The columns of all splits, each name once: rows to learn from may lack the labels that others have."""
+    found: dict[str, Column] = {}
+    for split in splits.values():
+        for column in split.columns:
+            found.setdefault(column.name, column)
+    return list(found.values())
+
+
+def having(splits: Splits, name: str) -> Splits:
+    """The splits that have a column."""
+    return {split_name: split for split_name, split in splits.items() if split.column(name)}
+
+
+def judged_by(
+    role: str, column: str | None, splits: Splits, evaluation: SplitName, *, empty_means_missing: bool = True
+) -> Literal["labels", "original"]:
+    """Whether the evaluation rows have labels.
+
+    Raises:
+        InputError: some have and some have not.
+    """
+    labels = splits[evaluation].column(column) if column else None
+    if labels is None or (empty_means_missing and labels.empty == splits[evaluation].rows):
+        return "original"
+    if empty_means_missing and labels.empty:
+        message = (
+            f"column {column!r} is empty in {labels.empty} rows of {evaluation!r}: there the labels of all rows are "
+            "needed, or of none, and then only agreement with the original is measured"
+        )
+        raise InputError(Problem("missing_labels", message, f"/task/columns/{role}"))
+    return "labels"
 
 
 def guess(role: str, candidates: Iterable[Column], *tests: Callable[[Column], bool]) -> str:
@@ -133,7 +177,7 @@ def resolve_labels(
     Raises:
         InputError: a value is none of the model's labels.
     """
-    values = sorted({value for split in splits.values() for value in _distinct(split, role, column)})
+    values = sorted({value for split in splits.values() for value in _distinct(split, role, column) if value})
     ids = {name: i for i, name in enumerate(model.labels)}
     if requested is not None:
         meaning = requested
@@ -170,9 +214,6 @@ def _distinct(split: Split, role: str, name: str) -> dict[str, int]:
     if column.distinct is None:
         message = f"column {name!r} holds more than {MAX_DISTINCT} different values: it is no class label"
         raise InputError(Problem("no_label_column", message, place))
-    if column.empty:
-        message = f"column {name!r} is empty in {column.empty} rows"
-        raise InputError(Problem("missing_labels", message, place))
     return column.distinct
 
 

@@ -32,9 +32,10 @@ def encode_split(source: Source, dataset: Path, split: SplitName, task: Task, ca
 
 
 def _rows(dataset: Path, split: SplitName, task: Task) -> pa.Table:
-    """The columns that the task gives a role to, by the name of the role."""
+    """The columns that the task gives a role to, by the name of the role; rows without labels lack some."""
     table = read_split(dataset, split)
-    return pa.table({role: table.column(name) for role, name in task.roles.items()})
+    there = {role: name for role, name in task.roles.items() if name in table.column_names}
+    return pa.table({role: table.column(name) for role, name in there.items()})
 
 
 def _write(encoded: Encoded, entry: Path) -> None:

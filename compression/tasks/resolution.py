@@ -75,8 +75,8 @@ def resolve_task(
         raise InputError(Problem("task_does_not_fit", message, "/task/type"))
     match wanted:
         case TextClassificationRequest():
-            return text_classification.resolve(wanted, model, dataset, used)
+            return text_classification.resolve(wanted, model, dataset, used, evaluation_split)
         case TokenClassificationRequest():
-            return token_classification.resolve(wanted, model, dataset, used)
+            return token_classification.resolve(wanted, model, dataset, used, evaluation_split)
         case QuestionAnsweringRequest():
-            return question_answering.resolve(wanted, model, dataset, used)
+            return question_answering.resolve(wanted, model, dataset, used, evaluation_split)

@@ -7,8 +7,9 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.context import Context
-from tests.api.requests import codes, job_request
+from tests.api.requests import codes, job_request, send_model
 from tests.api.work import claim, fail, queue_job
+from tests.checkpoints import make_tiny_checkpoint
 
 Json = dict[str, Any]
 
@@ -197,3 +198,32 @@ def test_rows_that_do_not_fit_the_model_are_refused(
     dataset = shared_client.post("/v1/datasets", files=files).json()
     answer = shared_client.post("/v1/jobs", json=valid | {"dataset": dataset["id"]})
     assert codes(answer) == [code]
+
+
+def test_words_are_tagged_and_a_method_that_cannot_is_refused(client: TestClient, tmp_path: Path) -> None:
+    tagger = make_tiny_checkpoint(tmp_path / "tagger", task="token-classification")
+    model = send_model(client, tagger)
+    assert model.status_code == 201, model.text
+    assert model.json()["facts"]["task"] == "token-classification"
+    rows = b"Ada\tB-thing\nsleeps\tO\n\n" * 20
+    files = [(split, (f"{split}.conll", rows)) for split in ("train", "validation")]
+    dataset = client.post("/v1/datasets", files=files)
+    assert dataset.status_code == 201, dataset.text
+    body = {"model": model.json()["id"], "dataset": dataset.json()["id"]}
+
+    steps = [{"method": "theseus", "successor_layers": 1}]
+    answer = client.post("/v1/jobs", params={"dry_run": True}, json={**body, "steps": steps})
+    assert answer.status_code == 200, answer.text
+    task = answer.json()["plan"]["task"]
+    assert (task["type"], task["scheme"]) == ("token-classification", "entities")
+    assert task["columns"] == {"tokens": "tokens", "tags": "tags"}
+    assert answer.json()["plan"]["evaluation"]["metric"] == "f1"
+
+    answer = client.post("/v1/jobs", json={**body, "steps": [*steps, {"method": "trim_vocabulary"}]})
+    assert answer.status_code == 422
+    (problem,) = answer.json()["errors"]
+    assert (problem["code"], problem["pointer"]) == ("method_does_not_fit", "/steps/1/method")
+
+    wrong = {**body, "steps": steps, "task": {"type": "text-classification"}}
+    answer = client.post("/v1/jobs", json=wrong)
+    assert codes(answer) == ["task_does_not_fit"]

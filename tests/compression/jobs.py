@@ -3,7 +3,7 @@
 import io
 import json
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.checkpoints.inspection import inspect_checkpoint
 from compression.data.ingest import ingest_dataset
+from compression.data.problems import ProblemLog
+from compression.data.readers import read_table
 from compression.data.summary import SplitName
 from compression.events import EventWriter
 from compression.report.schema import Report
@@ -107,6 +109,22 @@ WRITERS: dict[TaskType, tuple[str, Callable[[Path, int, int], Path]]] = {
 """For each task the format of its rows, and what writes a number of them by a seed."""
 
 
+TEXTS = ("text", "text_pair", "tokens", "question", "context")
+
+
+def without_labels(path: Path) -> Path:
+    """The same rows as JSON lines of what a model reads."""
+    table = read_table(path, ProblemLog())
+    rows = [
+        dict(zip(table.columns, row, strict=True))
+        for batch in table.batches
+        for row in zip(*batch, strict=True)
+    ]
+    bare = path.with_suffix(".bare.jsonl")
+    bare.write_text("".join(json.dumps({k: v for k, v in row.items() if k in TEXTS}) + "\n" for row in rows))
+    return bare
+
+
 def make_spec(
     folder: Path,
     steps: list[dict[str, Any]],
@@ -117,6 +135,7 @@ def make_spec(
     regression: bool = False,
     several: bool = False,
     pairs: bool = False,
+    unlabelled: Sequence[SplitName] = (),
     runtime: dict[str, Any] | None = None,
     **recipe: Any,
 ) -> RunSpec:
@@ -133,6 +152,7 @@ def make_spec(
         "train": write(folder / f"train{suffix}", 48, 1),
         "validation": write(folder / f"validation{suffix}", 24, 2),
     }
+    files |= {split: without_labels(files[split]) for split in unlabelled}
     dataset = folder / "dataset"
     dataset.mkdir()
     summary = ingest_dataset(files, dataset, None, 0)

@@ -45,6 +45,26 @@ def test_every_task_goes_the_whole_way(tmp_path: Path, task: TaskType, architect
     assert model.config.architectures == [type(model).__name__]
 
 
+@pytest.mark.parametrize("task", TASKS)
+def test_rows_to_learn_from_need_no_labels(tmp_path: Path, task: TaskType) -> None:
+    spec = make_spec(tmp_path, [STEP], task=task, unlabelled=["train"])
+    report = run_to_end(spec, tmp_path / "out")
+    assert spec.plan.task.judged_by == "labels"
+    assert report.metric == spec.plan.task.usual_metrics[0]
+    assert all(math.isfinite(point.value) for point in report.curves["loss"])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_without_any_labels_agreement_with_the_original_is_measured(tmp_path: Path, task: TaskType) -> None:
+    spec = make_spec(tmp_path, [STEP], task=task, unlabelled=["train", "validation"])
+    report = run_to_end(spec, tmp_path / "out")
+    assert list(report.before.metrics) == list(report.after.metrics) == ["loyalty"]
+    assert report.before.metrics["loyalty"].value == 1
+    assert report.retention == report.after.metrics["loyalty"].value
+    assert any("no labels" in warning for warning in report.warnings)
+    assert verify(tmp_path / "out" / "artifacts").measured == pytest.approx(report.retention)
+
+
 def test_several_labels_a_text_go_the_whole_way(tmp_path: Path) -> None:
     spec = make_spec(tmp_path, [STEP], several=True)
     assert spec.plan.task.type == "text-classification"

@@ -5,7 +5,7 @@ piece's. A window without the answer learns to point there.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,13 +46,13 @@ class QuestionAnswering(Behaviour[QuestionAnsweringTask]):
     """
 
     def encode(self, tokenizer: PreTrainedTokenizerFast, table: pa.Table) -> Encoded:
-        rows = list(zip(*(table.column(role).to_pylist() for role in self.task.roles), strict=True))
+        has_answers = {"answers", "answer_starts"} <= set(table.column_names)
+        roles = ["question", "context", *(("answers", "answer_starts") if has_answers else ())]
+        rows = list(zip(*(table.column(role).to_pylist() for role in roles), strict=True))
         pieces, types, marks, labels, places = [], [], [], [], []
         windows = []
-        for row, (encoding, (_, context, answers, starts)) in enumerate(
-            zip(self._encodings(tokenizer, rows), rows, strict=True)
-        ):
-            span = _first_span(context, answers, starts, row)
+        for row, (encoding, values) in enumerate(zip(self._encodings(tokenizer, rows), rows, strict=True)):
+            span = _first_span(row, *values[1:]) if has_answers else None
             windows.append(1 + len(encoding.overflowing))
             for window in (encoding, *encoding.overflowing):
                 mark = np.array([part == 1 for part in window.sequence_ids])
@@ -63,7 +63,11 @@ class QuestionAnswering(Behaviour[QuestionAnsweringTask]):
                 types.append(np.array(window.type_ids, dtype=np.int32))
                 marks.append(mark)
                 places.append(characters)
-                labels.append(_labels(characters, span))
+                labels.append(
+                    _labels(characters, span)
+                    if has_answers
+                    else np.full((len(characters), 2), np.nan, np.float32)
+                )
         with_segments = "token_type_ids" in tokenizer.model_input_names
         return Encoded(
             task=self.task,
@@ -114,8 +118,27 @@ class QuestionAnswering(Behaviour[QuestionAnsweringTask]):
         divergence = (right.exp() * (right - student)).sum() / (2 * len(batch.rows))
         return divergence * temperature**2
 
+    def pseudo_labels(self, logits: Array, data: Encoded) -> Array:
+        assert data.sequences is not None
+        labels = []
+        for row in range(data.table.num_rows):
+            span = self._span(logits, data, row)
+            for window in range(data.sequences[row], data.sequences[row + 1]):
+                characters = data.extra["characters"][data.outputs[window] : data.outputs[window + 1]]
+                labels.append(_labels(characters, (span.start, span.end) if span.end else None))
+        return np.concatenate(labels)
+
+    def labelled(self, logits: Array, data: Encoded) -> Encoded:
+        labelled = super().labelled(logits, data)
+        if "answers" in data.table.column_names:
+            return labelled
+        answers = pa.array(
+            [[answer] if answer else [] for answer in self._answers(logits, data)], pa.list_(pa.string())
+        )
+        return replace(labelled, table=data.table.append_column("answers", answers))
+
     def metric(self, name: MetricName, logits: Array, data: Encoded) -> Callable[[Array], float]:
-        golds = data.values("answers")
+        golds = data.values_or("answers", [])
         count = exact_match if name == "exact_match" else f1
         values = np.array(
             [count(answer, right) for answer, right in zip(self._answers(logits, data), golds, strict=True)]
@@ -123,7 +146,7 @@ class QuestionAnswering(Behaviour[QuestionAnsweringTask]):
         return lambda rows: float(values[rows].mean())
 
     def verdicts(self, logits: Array, data: Encoded) -> Array:
-        golds = data.values("answers")
+        golds = data.values_or("answers", [])
         return np.array(
             [
                 exact_match(answer, right) > 0
@@ -168,7 +191,7 @@ class QuestionAnswering(Behaviour[QuestionAnsweringTask]):
         return Span(*best, probability=float(min(1.0, np.exp(best_score - total))))
 
     def truth(self, data: Encoded, row: int) -> Any:
-        return next(iter(data.table.column("answers")[row].as_py()), "")
+        return next(iter(data.values_or("answers", [])[row]), "")
 
     def contrast(self, before: Array, after: Array, data: Encoded, row: int) -> tuple[str, str, str]:
         truth, old, new = super().contrast(before, after, data, row)
@@ -178,7 +201,7 @@ class QuestionAnswering(Behaviour[QuestionAnsweringTask]):
         return data.table.column("question")[row].as_py(), data.table.column("context")[row].as_py()
 
 
-def _first_span(context: str, answers: list[str], starts: list[str], row: int) -> tuple[int, int] | None:
+def _first_span(row: int, context: str, answers: list[str], starts: list[str]) -> tuple[int, int] | None:
     """Characters of the first answer, from which a model learns."""
     if not answers:
         return None

@@ -5,17 +5,20 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from compression.checkpoints.facts import ModelFacts
-from compression.data.summary import DatasetSummary
+from compression.data.summary import DatasetSummary, SplitName
 from compression.settings import Settings
 from compression.tasks.columns import (
     BaseRequest,
     BaseTask,
     MetricName,
     Splits,
+    all_columns,
     check_columns,
     check_kind,
     columns_named,
     guess,
+    having,
+    judged_by,
     resolve_max_length,
 )
 
@@ -27,6 +30,7 @@ class RequestedQuestionColumns(Settings):
     question: str | None = None
     context: str | None = None
     answers: str | None = None
+    """Null for questions without answers: the original answers them."""
     answer_starts: str | None = None
 
 
@@ -40,9 +44,9 @@ class QuestionAnsweringRequest(BaseRequest):
 class QuestionColumns(Settings):
     question: str
     context: str
-    answers: str
+    answers: str | None = None
     """Lists of acceptable answers; empty where the context holds none."""
-    answer_starts: str
+    answer_starts: str | None = None
     """Where each of them begins, in characters."""
 
 
@@ -60,20 +64,26 @@ class QuestionAnsweringTask(BaseTask):
     """Some contexts hold no answer, and to say so is one."""
 
     @property
-    def metrics(self) -> tuple[MetricName, ...]:
+    def usual_metrics(self) -> tuple[MetricName, ...]:
         return ("f1", "exact_match")
 
 
 def resolve(
-    request: QuestionAnsweringRequest, model: ModelFacts, dataset: DatasetSummary, used: Splits
+    request: QuestionAnsweringRequest,
+    model: ModelFacts,
+    dataset: DatasetSummary,
+    used: Splits,
+    evaluation: SplitName,
 ) -> QuestionAnsweringTask:
     """Settle columns and lengths. Raises InputError."""
-    check_columns(request.columns, dataset)
-    columns = _resolve_columns(request.columns, dataset)
+    check_columns(request.columns, dataset, "answers", "answer_starts")
+    columns = _resolve_columns(request.columns, used)
     for role in ("question", "context"):
         check_kind(used, role, getattr(columns, role), ("text", "integer", "number"))
-    for role in ("answers", "answer_starts"):
-        check_kind(used, role, getattr(columns, role), ("list",))
+    answered = having(used, columns.answers) if columns.answers else {}
+    if columns.answers and columns.answer_starts:
+        check_kind(answered, "answers", columns.answers, ("list",))
+        check_kind(answered, "answer_starts", columns.answer_starts, ("list",))
     length = resolve_max_length(request.max_length or min(model.max_length, LENGTH), model)
     question = min(QUESTION_LENGTH, length // 3)
     # What a window has left for the context, with four special pieces: half of it may be shared.
@@ -82,21 +92,25 @@ def resolve(
         columns=columns,
         doc_stride=min(STRIDE if request.doc_stride is None else request.doc_stride, room),
         max_question_length=question,
-        may_be_unanswered=any(column.empty for _, column in columns_named(used, columns.answers)),
+        may_be_unanswered=any(column.empty for _, column in columns_named(answered, columns.answers or "")),
+        judged_by=judged_by("answers", columns.answers, used, evaluation, empty_means_missing=False),
         max_length=length,
     )
 
 
-def _resolve_columns(requested: RequestedQuestionColumns, dataset: DatasetSummary) -> QuestionColumns:
-    columns = dataset.splits["train"].columns
+def _resolve_columns(requested: RequestedQuestionColumns, used: Splits) -> QuestionColumns:
+    columns = all_columns(used)
 
     def named(role: str, *names: str) -> str:
         given: str | None = getattr(requested, role)
         return given or guess(role, columns, lambda column: column.name.lower() in names)
 
+    read = {role: named(role, role) for role in ("question", "context")}
+    nothing_else = {column.name for column in columns} <= {*read.values(), "id"}
+    if requested.answers is None and (nothing_else or "answers" in requested.model_fields_set):
+        return QuestionColumns(**read)
     return QuestionColumns(
-        question=named("question", "question"),
-        context=named("context", "context"),
+        **read,
         answers=named("answers", "answers", "answers.text"),
         answer_starts=named("answer_starts", "answer_starts", "answers.answer_start", "answer_start"),
     )

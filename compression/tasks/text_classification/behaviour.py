@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast
 
 from compression.data.batches import Batch
-from compression.data.encoding import Array, Encoded, pad_piece, tokenize
+from compression.data.encoding import UNLABELLED, Array, Encoded, pad_piece, tokenize
 from compression.evaluation.classes import class_results
 from compression.evaluation.loyalty import Agreement, probability_agreement, score_agreement
 from compression.losses import soft_target_loss
@@ -44,17 +44,21 @@ class TextClassification(Behaviour[TextClassificationTask]):
             pieces=pieces.pieces,
             offsets=pieces.offsets,
             segments=pieces.segments,
-            labels=self._labels(table.column("label").to_pylist()),
+            labels=self._labels(table),
             outputs=np.arange(len(inputs) + 1),
             pad_piece=pad_piece(tokenizer),
         )
 
-    def _labels(self, values: list[Any]) -> Array:
+    def _labels(self, table: pa.Table) -> Array:
+        has_labels = "label" in table.column_names
+        values: list[Any] = table.column("label").to_pylist() if has_labels else [""] * table.num_rows
         if self.is_regression:
-            return np.array([float(value) for value in values], dtype=np.float32)
+            return np.array([float(value or "nan") for value in values], dtype=np.float32)
         if not self.has_several:
-            return np.array([self.task.labels[value] for value in values], dtype=np.int64)
-        labels = np.zeros((len(values), len(self.task.label_names)), dtype=np.float32)
+            ids = {**self.task.labels, "": UNLABELLED}
+            return np.array([ids[value] for value in values], dtype=np.int64)
+        shape = len(values), len(self.task.label_names)
+        labels = np.zeros(shape, dtype=np.float32) if has_labels else np.full(shape, np.nan, dtype=np.float32)
         for row, value in enumerate(values):
             parts = value.split(self.task.separator) if isinstance(value, str) and value else value or []
             labels[row, [self.task.labels[part.strip()] for part in parts]] = 1
@@ -78,6 +82,9 @@ class TextClassification(Behaviour[TextClassificationTask]):
             torch.stack([each, torch.zeros_like(each)], dim=-1).flatten(0, 1) for each in (logits, teacher)
         ]
         return soft_target_loss(pairs[0], pairs[1], temperature)
+
+    def pseudo_labels(self, logits: Array, data: Encoded) -> Array:
+        return self._predicted(logits)
 
     def metric(self, name: MetricName, logits: Array, data: Encoded) -> Callable[[Array], float]:
         predicted, labels = self._predicted(logits), data.labels

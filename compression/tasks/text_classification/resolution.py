@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from compression.checkpoints.facts import ModelFacts, ProblemType
-from compression.data.summary import Column, ColumnKind, DatasetSummary, Split
+from compression.data.summary import Column, ColumnKind, DatasetSummary, SplitName
 from compression.errors import InputError, Problem
 from compression.settings import Settings
 from compression.tasks.columns import (
@@ -14,9 +14,12 @@ from compression.tasks.columns import (
     BaseTask,
     MetricName,
     Splits,
+    all_columns,
     check_columns,
     check_kind,
     columns_named,
+    having,
+    judged_by,
     may_be_labels,
     resolve_labels,
     resolve_max_length,
@@ -41,6 +44,7 @@ class RequestedTextColumns(Settings):
     text: str | None = None
     text_pair: str | None = None
     label: str | None = None
+    """Null for rows without labels: the original labels them."""
 
 
 class TextClassificationRequest(BaseRequest):
@@ -56,7 +60,7 @@ class TextClassificationRequest(BaseRequest):
 class TextColumns(Settings):
     text: str
     text_pair: str | None = None
-    label: str
+    label: str | None = None
 
 
 class TextClassificationTask(BaseTask):
@@ -75,29 +79,35 @@ class TextClassificationTask(BaseTask):
     """What stands between several labels of a text; null where they are lists."""
 
     @property
-    def metrics(self) -> tuple[MetricName, ...]:
+    def usual_metrics(self) -> tuple[MetricName, ...]:
         return METRICS[self.problem_type]
 
 
 def resolve(
-    request: TextClassificationRequest, model: ModelFacts, dataset: DatasetSummary, used: Splits
+    request: TextClassificationRequest,
+    model: ModelFacts,
+    dataset: DatasetSummary,
+    used: Splits,
+    evaluation: SplitName,
 ) -> TextClassificationTask:
     """Settle columns and labels. Raises InputError."""
     assert model.problem_type is not None, "the inspection knows the kind of every text classifier"
-    columns = _resolve_columns(request.columns, model, dataset)
+    check_columns(request.columns, dataset, "label")
+    columns = _resolve_columns(request.columns, model, dataset, all_columns(used))
     several = model.problem_type == "multi_label"
+    label, labelled = columns.label or "", having(used, columns.label) if columns.label else {}
     for role, name in columns.model_dump(exclude_none=True).items():
         kinds = SINGLE_VALUES if role != "label" or not several else (*SINGLE_VALUES, LIST)
-        check_kind(used, role, name, kinds)
+        check_kind(labelled if role == "label" else used, role, name, kinds)
     separator = None
     if model.problem_type == "regression":
-        _check_scores(columns.label, used)
+        _check_scores(label, labelled)
         labels = {}
     elif several:
-        separator = _resolve_separator(request.separator, columns.label, model, used)
-        labels = resolve_labels(request.labels, "label", columns.label, model, _apart(used, separator))
+        separator = _resolve_separator(request.separator, label, model, labelled)
+        labels = resolve_labels(request.labels, "label", label, model, _apart(labelled, separator))
     else:
-        labels = resolve_labels(request.labels, "label", columns.label, model, used)
+        labels = resolve_labels(request.labels, "label", label, model, labelled)
     return TextClassificationTask(
         problem_type=model.problem_type,
         columns=columns,
@@ -105,15 +115,17 @@ def resolve(
         label_names=model.labels,
         separator=separator,
         max_length=resolve_max_length(request.max_length, model),
+        judged_by=judged_by("label", columns.label, used, evaluation, empty_means_missing=not several),
     )
 
 
 def _resolve_columns(
-    requested: RequestedTextColumns, model: ModelFacts, dataset: DatasetSummary
+    requested: RequestedTextColumns, model: ModelFacts, dataset: DatasetSummary, columns: list[Column]
 ) -> TextColumns:
     train = dataset.splits["train"]
-    check_columns(requested, dataset)
-    label = requested.label or _guess_label(train, model, exclude={requested.text, requested.text_pair})
+    label = requested.label
+    if "label" not in requested.model_fields_set:
+        label = _guess_label(columns, model, exclude={requested.text, requested.text_pair})
     if requested.text is not None:
         return TextColumns(text=requested.text, text_pair=requested.text_pair, label=label)
     names = {c.name.lower(): c.name for c in train.columns}
@@ -126,8 +138,11 @@ def _resolve_columns(
     return TextColumns(text=texts[0], text_pair=requested.text_pair, label=label)
 
 
-def _guess_label(train: Split, model: ModelFacts, exclude: set[str | None]) -> str:
-    columns = [c for c in train.columns if c.name not in exclude]
+def _guess_label(every: list[Column], model: ModelFacts, exclude: set[str | None]) -> str | None:
+    """The column of labels; none where the rows are texts and nothing else."""
+    columns = [c for c in every if c.name not in exclude]
+    if {c.name.lower() for c in columns} in ({"text"}, {"sentence"}, *map(set, PAIR_NAMES)) or not columns:
+        return None
     named = [c.name for c in columns if c.name.lower() in LABEL_NAMES]
     if len(named) == 1:
         return named[0]
@@ -135,7 +150,7 @@ def _guess_label(train: Split, model: ModelFacts, exclude: set[str | None]) -> s
     if len(candidates) == 1:
         return candidates[0]
     if not candidates:
-        known = ", ".join(c.name for c in train.columns)
+        known = ", ".join(c.name for c in every)
         message = f"no column looks like a label among {known}: name it in task.columns.label"
         raise InputError(Problem("no_label_column", message, "/task/columns/label"))
     raise uncertain("label", candidates)
@@ -178,6 +193,8 @@ def _apart(splits: Splits, separator: str | None) -> Splits:
 
 def _check_scores(label: str, splits: Splits) -> None:
     for name, column in columns_named(splits, label):
-        if column.kind == "text" or column.empty:
-            message = f"the model is a regression, but column {label!r} of split {name!r} is not a number in every row"
+        if column.kind == "text" and column.empty < splits[name].rows:
+            message = (
+                f"the model is a regression, but column {label!r} of split {name!r} does not hold numbers"
+            )
             raise InputError(Problem("labels_not_numeric", message, "/task/columns/label"))

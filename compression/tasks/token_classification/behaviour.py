@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from compression.data.batches import Batch
 from compression.data.encoding import UNLABELLED, Array, Encoded, offsets_of, pad_piece, tokenize
+from compression.errors import InputError, Problem
 from compression.evaluation.classes import class_results
 from compression.evaluation.loyalty import Agreement, probability_agreement
 from compression.report.schema import ClassResult
@@ -47,14 +48,21 @@ class TokenClassification(Behaviour[TokenClassificationTask]):
             pieces=pieces.pieces,
             offsets=pieces.offsets,
             segments=pieces.segments,
-            labels=self._labels(table.column("tags").to_pylist(), outputs, words),
+            labels=self._labels(table, outputs, words),
             outputs=outputs,
             pad_piece=pad_piece(tokenizer),
             marked=marked,
             extra={"words": words},
         )
 
-    def _labels(self, tags: list[Any], outputs: Array, words: Array) -> Array:
+    def _labels(self, table: pa.Table, outputs: Array, words: Array) -> Array:
+        if "tags" not in table.column_names:
+            return np.full(len(words), UNLABELLED, dtype=np.int64)
+        tags: list[Any] = table.column("tags").to_pylist()
+        for row, (tagged, tokens) in enumerate(zip(tags, table.column("tokens").to_pylist(), strict=True)):
+            if len(tagged) != len(tokens or ()):
+                message = f"row {row + 1} has {len(tokens or ())} words, but {len(tagged)} tags"
+                raise InputError(Problem("tags_do_not_match", message, "/task/columns/tags"))
         ids = [np.array([self.task.labels[tag] for tag in row], dtype=np.int64) for row in tags]
         starts = offsets_of([len(row) for row in ids])[:-1]
         return np.concatenate(ids)[np.repeat(starts, np.diff(outputs)) + words]
@@ -64,6 +72,9 @@ class TokenClassification(Behaviour[TokenClassificationTask]):
             logits.float(), batch.labels, ignore_index=UNLABELLED, reduction="sum"
         )
         return total / (batch.labels != UNLABELLED).sum().clamp(min=1)
+
+    def pseudo_labels(self, logits: Array, data: Encoded) -> Array:
+        return np.asarray(logits.argmax(axis=1))
 
     def metric(self, name: MetricName, logits: Array, data: Encoded) -> Callable[[Array], float]:
         predicted = logits.argmax(axis=1)

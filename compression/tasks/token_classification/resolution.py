@@ -4,16 +4,19 @@ import re
 from typing import ClassVar, Literal
 
 from compression.checkpoints.facts import ModelFacts
-from compression.data.summary import Column, DatasetSummary
+from compression.data.summary import Column, DatasetSummary, SplitName
 from compression.settings import Settings
 from compression.tasks.columns import (
     BaseRequest,
     BaseTask,
     MetricName,
     Splits,
+    all_columns,
     check_columns,
     check_kind,
     guess,
+    having,
+    judged_by,
     may_be_labels,
     resolve_labels,
     resolve_max_length,
@@ -32,6 +35,7 @@ PART_OF_ENTITY = re.compile(r"O|[BIESLU]-.+")
 class RequestedTokenColumns(Settings):
     tokens: str | None = None
     tags: str | None = None
+    """Null for rows without tags: the original tags them."""
 
 
 class TokenClassificationRequest(BaseRequest):
@@ -43,7 +47,7 @@ class TokenClassificationRequest(BaseRequest):
 
 class TokenColumns(Settings):
     tokens: str
-    tags: str
+    tags: str | None = None
 
 
 class TokenClassificationTask(BaseTask):
@@ -61,25 +65,31 @@ class TokenClassificationTask(BaseTask):
     """The model's names by class id."""
 
     @property
-    def metrics(self) -> tuple[MetricName, ...]:
+    def usual_metrics(self) -> tuple[MetricName, ...]:
         return METRICS[self.scheme]
 
 
 def resolve(
-    request: TokenClassificationRequest, model: ModelFacts, dataset: DatasetSummary, used: Splits
+    request: TokenClassificationRequest,
+    model: ModelFacts,
+    dataset: DatasetSummary,
+    used: Splits,
+    evaluation: SplitName,
 ) -> TokenClassificationTask:
     """Settle columns and labels. Raises InputError."""
-    check_columns(request.columns, dataset)
-    columns = _resolve_columns(request.columns, model, [*dataset.splits["train"].columns])
-    for role, name in columns.model_dump().items():
-        check_kind(used, role, name, ("list",))
+    check_columns(request.columns, dataset, "tags")
+    columns = _resolve_columns(request.columns, model, all_columns(used))
+    check_kind(used, "tokens", columns.tokens, ("list",))
+    tagged = having(used, columns.tags) if columns.tags else {}
+    check_kind(tagged, "tags", columns.tags or "", ("list",))
     entities = all(PART_OF_ENTITY.fullmatch(name) for name in model.labels)
     return TokenClassificationTask(
         scheme="entities" if entities else "tags",
         columns=columns,
-        labels=resolve_labels(request.labels, "tags", columns.tags, model, used),
+        labels=resolve_labels(request.labels, "tags", columns.tags or "", model, tagged),
         label_names=model.labels,
         max_length=resolve_max_length(request.max_length, model),
+        judged_by=judged_by("tags", columns.tags, used, evaluation, empty_means_missing=False),
     )
 
 
@@ -87,12 +97,17 @@ def _resolve_columns(
     requested: RequestedTokenColumns, model: ModelFacts, columns: list[Column]
 ) -> TokenColumns:
     lists = [column for column in columns if column.kind == "list"]
-    tags = requested.tags or guess(
-        "tags",
-        (column for column in lists if column.name != requested.tokens),
-        lambda column: may_be_labels(column, model),
-        lambda column: column.name.lower() in TAG_NAMES,
-        lambda column: column.distinct is not None,
+    untagged = len(lists) == 1 or "tags" in requested.model_fields_set
+    tags = (
+        requested.tags
+        if untagged
+        else guess(
+            "tags",
+            (column for column in lists if column.name != requested.tokens),
+            lambda column: may_be_labels(column, model),
+            lambda column: column.name.lower() in TAG_NAMES,
+            lambda column: column.distinct is not None,
+        )
     )
     tokens = requested.tokens or guess(
         "tokens",

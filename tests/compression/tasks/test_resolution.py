@@ -100,7 +100,7 @@ def test_sentence_pairs_are_known_by_their_names() -> None:
 @pytest.mark.parametrize(
     ("columns", "request_", "code", "place"),
     [
-        ((TEXT,), {}, "no_label_column", "/task/columns/label"),
+        ((TEXT, column("number", "integer", "7")), {}, "no_label_column", "/task/columns/label"),
         ((TEXT, column("title", "text"), column("label", "text", "negative")), {}, "ambiguous_text_column",
          "/task/columns/text"),
         ((TEXT, column("label", "text", "negative"), column("class", "text", "negative")), {}, "ambiguous_label_column",
@@ -114,6 +114,15 @@ def test_sentence_pairs_are_known_by_their_names() -> None:
 )  # fmt: skip
 def test_what_is_not_certain_is_refused(columns: Any, request_: Any, code: str, place: str) -> None:
     assert refusal(SENTIMENT, dataset(*columns), **request_)[:2] == (code, place)
+
+
+@pytest.mark.parametrize(
+    "columns", [(TEXT,), (TEXT, column("label", "text", "", empty=4)), (TEXT, column("note", "text"))]
+)
+def test_rows_without_labels_are_judged_by_the_original(columns: Any) -> None:
+    request = {"columns": {"text": "sentence", "label": None}} if columns[-1].name == "note" else {}
+    task = resolve(SENTIMENT, dataset(*columns), **request)
+    assert (task.judged_by, task.metrics) == ("original", ("loyalty",))
 
 
 def test_scores_must_be_numbers() -> None:
