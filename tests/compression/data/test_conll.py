@@ -23,6 +23,7 @@ GOOD = {
         ".conll", "-DOCSTART- -X- -X- O\n\nAda NNP B-NP B-per\n\t\n\n\nis VB O O\n",
         [("Ada",), ("is",)], [("B-per",), ("O",)]),
     "universal": (".conllu", UNIVERSAL, [("Let", "'s", "go")], [("root", "nsubj", "xcomp")]),
+    "only words": (".conll", "Ada\nsleeps\n\n\nBob\n", [("Ada", "sleeps"), ("Bob",)], [("Ada", "sleeps"), ("Bob",)]),
     "lists": (".jsonl", '{"tokens": ["a", "b"], "tags": [0, 1]}\n{"tokens": null, "tags": []}\n',
               [("a", "b"), ()], [("0", "1"), ()]),
 }  # fmt: skip
@@ -41,7 +42,6 @@ BAD = {
     "a field too few": (".conll", "Ada\tB-per\nsleeps\n", [("wrong_number_of_columns", "2")]),
     "no tag": (
         ".conll", "Ada\tO\nis\t\n\na\tO\tO\n", [("wrong_number_of_columns", "2"), ("wrong_number_of_columns", "4")]),
-    "only words": (".conll", "Ada\nsleeps\n", [("too_few_columns", "")]),
     "nothing": (".conll", "\n\n", [("empty_file", "")]),
     "not ten columns": (".conllu", UNIVERSAL + "1\tthen\n", [("wrong_number_of_columns", "8")]),
     "a list and no list": (

@@ -105,7 +105,6 @@ BAD: dict[str, tuple[str, bytes | str, list[tuple[str, str]]]] = {
     "header without a name": (".csv", "text, \na,1\n", [("empty_column_name", "1")]),
     "header with control characters": (".csv", "text,a\x1bb\na,1\n", [("invalid_column_name", "1")]),
     "endless header": (".csv", f"text,{'x' * 201}\na,1\n", [("invalid_column_name", "1")]),
-    "one column": (".tsv", "text\ngood\n", [("too_few_columns", "1")]),
     "semicolons": (".csv", "text;label\ngood;1\n", [("too_few_columns", "1")]),
     "many columns": (".csv", ",".join(map(str, range(101))) + "\n", [("too_many_columns", "1")]),
     "endless value": (".tsv", f"text\tlabel\n{'x' * (MAX_FIELD + 1)}\t1\n", [("field_too_long", "2")]),
@@ -187,3 +186,7 @@ def test_any_bytes_are_read_or_refused(
         places = [problem.place for problem in error.problems]
         columns, rows = ["", ""], [("", place) for place in places]
     assert all(len(row) == len(columns) for row in rows)
+
+
+def test_texts_without_labels_are_a_single_column(tmp_path: Path) -> None:
+    assert read_bytes("text\ngood\n", ".tsv", tmp_path) == (["text"], [("good",)])

@@ -27,7 +27,7 @@ def has_layers(method: str) -> bool:
     return any(path[-1].endswith("_layers") for path, _ in settings_of(METHODS[method].model_json_schema()))
 
 
-@pytest.mark.parametrize("method", filter(has_layers, METHODS))
+@pytest.mark.parametrize("method", [method for method in METHODS if has_layers(method)])
 def test_every_method_of_layers_can_be_told_how_many_and_epochs(method: str) -> None:
     METHODS[method].model_validate(build_step(METHODS[method].model_json_schema(), method, 1, 1, []))
 
