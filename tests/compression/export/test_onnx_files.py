@@ -48,7 +48,11 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("architecture", "task"),
-    [*((a, "text-classification") for a in get_args(Architecture)), ("distilbert", "token-classification")],
+    [
+        *((a, "text-classification") for a in get_args(Architecture)),
+        ("distilbert", "token-classification"),
+        ("bert", "question-answering"),
+    ],
 )
 def test_files_give_what_the_checkpoint_gives(
     tmp_path: Path, architecture: Architecture, task: TaskType
@@ -66,10 +70,10 @@ def test_files_give_what_the_checkpoint_gives(
         inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         inputs["attention_mask"][0, (length + 1) // 2 :] = 0
         with torch.inference_mode():
-            expected = model(**inputs).logits
+            expected = model(**inputs)
         for name, tolerance in zip(NAMES, (1e-5, 0.05), strict=True):
-            found = OnnxModel(artifacts / name, model.config, 1)(**inputs).logits
-            torch.testing.assert_close(found, expected, atol=tolerance, rtol=0)
+            for output, found in vars(OnnxModel(artifacts / name, model.config, 1)(**inputs)).items():
+                torch.testing.assert_close(found, expected[output], atol=tolerance, rtol=0)
 
 
 def test_attention_moves_no_heads_and_the_last_layer_computes_one_position(done: Path) -> None:
