@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from compression.data.batches import Batch
 from compression.data.encoding import UNLABELLED, Array, Encoded, pad_piece, tokenize
+from compression.evaluation import confusion
 from compression.evaluation.classes import class_results
 from compression.evaluation.loyalty import Agreement, probability_agreement, score_agreement
 from compression.losses import soft_target_loss
@@ -88,7 +89,20 @@ class TextClassification(Behaviour[TextClassificationTask]):
 
     def metric(self, name: MetricName, logits: Array, data: Encoded) -> Callable[[Array], float]:
         predicted, labels = self._predicted(logits), data.labels
-        return lambda rows: self._score(name, predicted[rows], labels[rows])
+        if self.is_regression or self.has_several:
+            return lambda rows: self._score(name, predicted[rows], labels[rows])
+        classes = len(self.task.label_names)
+        of_counts = {
+            "accuracy": confusion.accuracy,
+            "f1": confusion.f1_binary if classes == 2 else confusion.f1_macro,
+            "f1_macro": confusion.f1_macro,
+            "f1_micro": confusion.accuracy,  # the same where every row has one label
+            "mcc": confusion.mcc,
+        }[name]
+        codes = labels * classes + predicted
+        return lambda rows: of_counts(
+            np.bincount(codes[rows], minlength=classes**2).reshape(classes, classes)
+        )
 
     def _predicted(self, logits: Array) -> Array:
         """Class ids or scores (N,), of several labels whether each is there (N, C)."""
@@ -98,14 +112,9 @@ class TextClassification(Behaviour[TextClassificationTask]):
 
     def _score(self, name: MetricName, predicted: Array, labels: Array) -> float:
         match name:
-            case "f1":
-                average = "binary" if len(self.task.label_names) == 2 else "macro"
-                return float(sklearn_metrics.f1_score(labels, predicted, average=average, zero_division=0))
             case "f1_micro" | "f1_macro":
                 average = name.removeprefix("f1_")
                 return float(sklearn_metrics.f1_score(labels, predicted, average=average, zero_division=0))
-            case "mcc":
-                return float(sklearn_metrics.matthews_corrcoef(labels, predicted))
             case "pearson" | "spearman":
                 if np.ptp(predicted) == 0 or np.ptp(labels) == 0:
                     return 0.0
