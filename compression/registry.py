@@ -8,9 +8,12 @@ from compression.methods.distill.params import DistillParams
 from compression.methods.layer_drop.params import LayerDropParams
 from compression.methods.quantize.params import QuantizeParams
 from compression.methods.theseus.params import TheseusParams
+from compression.methods.tinybert.params import TinyBertParams
 from compression.methods.trim_vocabulary.params import TrimVocabularyParams
 
-StepParams = TheseusParams | LayerDropParams | DistillParams | TrimVocabularyParams | QuantizeParams
+StepParams = (
+    TheseusParams | LayerDropParams | DistillParams | TinyBertParams | TrimVocabularyParams | QuantizeParams
+)
 Step = Annotated[StepParams, Field(discriminator="method")]
 
 METHODS: dict[str, type[StepParams]] = {

@@ -38,6 +38,10 @@ class Body:
         "attention.output.dense",
     )
     """In a layer, the linear maps from hidden states to queries, keys and values, and from values back."""
+    feed_forward: tuple[str, str] = ("intermediate.dense", "output.dense")
+    """In a layer, the linear maps from hidden states to neurons and back."""
+    intermediate_size: str = "intermediate_size"
+    """What the config calls the number of these neurons."""
     positions_after_padding: bool = False
     """Positions are counted from the padding id + 1, which therefore must stay what it is."""
 
@@ -70,6 +74,12 @@ class Anatomy(Body):
         maps = [layer.get_submodule(path) for path in self.attention]
         return [linear for linear in maps if isinstance(linear, nn.Linear)]
 
+    def feed_forward_of(self, layer: nn.Module) -> tuple[nn.Linear, nn.Linear]:
+        inner, outer = (layer.get_submodule(path) for path in self.feed_forward)
+        assert isinstance(inner, nn.Linear)
+        assert isinstance(outer, nn.Linear)
+        return inner, outer
+
     def word_embeddings_of(self, model: PreTrainedModel) -> nn.Embedding:
         """The table with a row for each word piece."""
         table = model.get_submodule(f"{self.embeddings}.word_embeddings")
@@ -90,6 +100,8 @@ _BODIES: dict[Architecture, Body] = {
         "distilbert.transformer.layer",
         "distilbert.embeddings",
         attention=("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin"),
+        feed_forward=("ffn.lin1", "ffn.lin2"),
+        intermediate_size="hidden_dim",
     ),
 }
 _HEADS: dict[tuple[Architecture, TaskType], tuple[type[PreTrainedModel], tuple[str, ...]]] = {

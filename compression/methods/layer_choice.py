@@ -17,6 +17,11 @@ def bounds_of(modules: list[int]) -> list[tuple[int, int]]:
     return list(pairwise([0, *accumulate(modules)]))
 
 
+def ends_of(modules: list[int]) -> list[int]:
+    """The last layer of each module, counted from 1."""
+    return list(accumulate(modules))
+
+
 def chosen_layers(choice: LayerChoice, modules: list[int]) -> list[int]:
     """One layer for each module, lowest first.
 

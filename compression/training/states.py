@@ -61,19 +61,38 @@ def _catch(
 
 
 class Teacher:
-    """The original as it shows its student what it does: frozen, without dropout, no deeper than is looked at."""
+    """The original as it shows its student what it does: frozen, without dropout, its layers in `dtype`.
+
+    It goes no higher than is looked at, unless its `output` is wanted too.
+    """
 
     def __init__(
-        self, model: PreTrainedModel, hidden: Collection[int], attention: Collection[int], dtype: torch.dtype
+        self,
+        model: PreTrainedModel,
+        hidden: Collection[int],
+        attention: Collection[int],
+        dtype: torch.dtype,
+        *,
+        answers: bool = False,
     ) -> None:
+        self.body = deepcopy(model).requires_grad_(False).eval()
         anatomy = anatomy_of(model)
-        body = deepcopy(model).requires_grad_(False).eval()
-        anatomy.put_layers(body, list(anatomy.layers_of(body))[: max([*hidden, *attention])])
-        self.body: PreTrainedModel = body.to(dtype)
+        layers = list(anatomy.layers_of(self.body))
+        if not answers:
+            layers = layers[: max([*hidden, *attention])]
+            anatomy.put_layers(self.body, layers)
+        for layer in layers:
+            layer.to(dtype)
+        embeddings = self.body.get_submodule(anatomy.embeddings)
+        embeddings.register_forward_hook(lambda _module, _inputs, states: states.to(dtype))
+        for head in anatomy.head_of(self.body):
+            head.register_forward_pre_hook(lambda _module, inputs: (inputs[0].float(), *inputs[1:]))
         self.states = States(self.body, hidden, attention)
+        self.output: Any = None
+        """What the model gave for the last batch; of no meaning where it goes no higher than is looked at."""
 
     @torch.no_grad()
     def look_at(self, inputs: dict[str, torch.Tensor]) -> States:
         """The states for the inputs of a batch."""
-        self.body.base_model(**inputs)
+        self.output = self.body(**inputs)
         return self.states

@@ -33,6 +33,7 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
         "attention_weight": 0.5,
         "training": TRAINING,
     },
+    "tinybert": {"student_layers": 2, "hidden_size": 8, "augmentation": {}, "training": TRAINING},
     "trim_vocabulary": {"keep_share": 0.985},
     "quantize": {"scheme": "int8-dynamic", "recovery": TRAINING, "distillation": {}},
 }

@@ -263,3 +263,19 @@ def test_training_stops_when_patience_is_spent_once_the_successor_is_whole(tmp_p
     runtime = spec.runtime.model_copy(update={"resume_from": newest})
     run_to_end(spec.model_copy(update={"runtime": runtime}), tmp_path / "again")
     assert weights_of(tmp_path / "again") == weights_of(tmp_path / "out")
+
+
+def test_options_survive_an_interruption(tmp_path: Path) -> None:
+    options = {"head": "at_end", "gates": "example", "border_weight": 0.5}
+    schedule = {"type": "step", "full_at": 0.3, "stagger": 0.1}
+    step = {"method": "theseus", "successor_layers": 2, **options, "schedule": schedule, "training": TRAINING}
+    spec = make_spec(tmp_path, [step])
+    run_to_end(spec, tmp_path / "whole")
+    for checks in (4, 10):
+        out = tmp_path / f"stopped-{checks}"
+        with pytest.raises(Stopped):
+            run(spec, out, EventWriter(io.StringIO()), stop_after(checks))
+        newest = max((out / "checkpoints").glob("*.safetensors"))
+        runtime = spec.runtime.model_copy(update={"resume_from": newest})
+        run_to_end(spec.model_copy(update={"runtime": runtime}), out / "again")
+        assert weights_of(out / "again") == weights_of(tmp_path / "whole")
