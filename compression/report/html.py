@@ -46,7 +46,8 @@ def render_html(report: Report) -> str:
         charts=line_charts(report),
         bars=bar_pairs(report),
         latency_note=_latency_note(report),
-        flips=[_flip(row, report) for row in report.flipped],
+        differ=report.loyalty.label is not None,
+        flips=[_flip(row) for row in report.flipped],
         flip_count=_flip_count(report),
         facts=list(_facts(report)),
     )
@@ -155,12 +156,11 @@ class _Flip:
     after_sure: str
 
 
-def _flip(flipped: FlippedRow, report: Report) -> _Flip:
-    classes = bool(report.before.classes)
+def _flip(flipped: FlippedRow) -> _Flip:
     kind, tag = "", ""
-    if classes and flipped.after == flipped.label:
+    if flipped.after == flipped.label:
         kind, tag = "fixed", "now right"
-    elif classes and flipped.before == flipped.label:
+    elif flipped.before == flipped.label:
         kind, tag = "broken", "now wrong"
     return _Flip(
         words.count(flipped.row),
@@ -171,8 +171,8 @@ def _flip(flipped: FlippedRow, report: Report) -> _Flip:
         flipped.label,
         flipped.before,
         flipped.after,
-        f"{words.percent(flipped.before_confidence, 0)} sure" if classes else "",
-        f"{words.percent(flipped.after_confidence, 0)} sure" if classes else "",
+        f"{words.percent(flipped.before_confidence, 0)} sure",
+        f"{words.percent(flipped.after_confidence, 0)} sure",
     )
 
 

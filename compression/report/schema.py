@@ -41,7 +41,7 @@ class ModelResult(_Part):
 
     metrics: dict[str, Measured]
     classes: list[ClassResult]
-    """Empty for regression."""
+    """Empty where answers are no classes: scores, and parts of a context."""
     layers: int
     hidden_size: int
     parameters: int

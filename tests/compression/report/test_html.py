@@ -145,3 +145,12 @@ def test_sections_have_headings_and_pictures_have_words(browser: Browser, tmp_pa
     for name in ("6 layers before, 3 after", "Training loss: from", "Replacing rate: from 0.301"):
         assert page.get_by_role("img", name=name).count() == 1
     page.close()
+
+
+def test_answers_that_differ_are_shown_for_tasks_without_classes_too() -> None:
+    report = sample_report()
+    bare = {which: getattr(report, which).model_copy(update={"classes": []}) for which in ("before", "after")}
+    page = render_html(report.model_copy(update=bare))
+    assert "Rows they disagree on" in page
+    assert "By class" not in page
+    assert "Rows they disagree on" not in render_html(regression(report))
