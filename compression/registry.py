@@ -5,14 +5,27 @@ from typing import Annotated, get_args
 from pydantic import Field
 
 from compression.methods.distill.params import DistillParams
+from compression.methods.ladabert.params import LadaBertParams
 from compression.methods.layer_drop.params import LayerDropParams
+from compression.methods.low_rank.params import LowRankParams
+from compression.methods.narrow.params import NarrowParams
+from compression.methods.prune.params import PruneParams
 from compression.methods.quantize.params import QuantizeParams
 from compression.methods.theseus.params import TheseusParams
 from compression.methods.tinybert.params import TinyBertParams
 from compression.methods.trim_vocabulary.params import TrimVocabularyParams
 
 StepParams = (
-    TheseusParams | LayerDropParams | DistillParams | TinyBertParams | TrimVocabularyParams | QuantizeParams
+    TheseusParams
+    | LayerDropParams
+    | DistillParams
+    | TinyBertParams
+    | NarrowParams
+    | TrimVocabularyParams
+    | LowRankParams
+    | PruneParams
+    | LadaBertParams
+    | QuantizeParams
 )
 Step = Annotated[StepParams, Field(discriminator="method")]
 

@@ -18,9 +18,11 @@ from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.inspection import inspect_checkpoint
 from compression.checkpoints.loading import (
     Source,
+    build_model,
     load_model,
     open_source,
     save_checkpoint,
+    settle_form,
     with_tokenizer,
 )
 from compression.context import Context, TaskData
@@ -207,7 +209,7 @@ def _model_to_start_from(source: Source, context: Context) -> PreTrainedModel:
     if context.step_input is None or context.step_config is None:
         return load_model(source.folder, source.facts, context.device)
     anatomy = anatomy_for(source.facts)
-    model = anatomy.model_class(anatomy.config_class.from_dict(context.step_config))
+    model = build_model(anatomy, anatomy.config_class.from_dict(context.step_config))
     model.load_state_dict(context.step_input)
     return cast(PreTrainedModel, model.eval().to(context.device))
 
@@ -283,6 +285,7 @@ def _begin_step(index: int, model: PreTrainedModel, context: Context) -> PreTrai
     """
     context.recipe_step = index
     context.step_input = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    settle_form(model)
     context.step_config = model.config.to_dict()
     context.decisions = {}
     context.save(0, {}, {})

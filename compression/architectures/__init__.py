@@ -45,6 +45,10 @@ class Body:
     positions_after_padding: bool = False
     """Positions are counted from the padding id + 1, which therefore must stay what it is."""
 
+    @property
+    def word_embeddings(self) -> str:
+        return f"{self.embeddings}.word_embeddings"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anatomy(Body):
@@ -81,10 +85,20 @@ class Anatomy(Body):
         return inner, outer
 
     def word_embeddings_of(self, model: PreTrainedModel) -> nn.Embedding:
-        """The table with a row for each word piece."""
-        table = model.get_submodule(f"{self.embeddings}.word_embeddings")
+        """The table with a row for each word piece; of a factorised one, the factor that has them."""
+        table = model.get_submodule(self.word_embeddings)
+        table = table.get_submodule("down") if not isinstance(table, nn.Embedding) else table
         assert isinstance(table, nn.Embedding)
         return table
+
+    def matrices_of(self, model: PreTrainedModel, *, embeddings: bool) -> dict[str, nn.Module]:
+        """The linear maps of all layers by path, and the table of the word pieces."""
+        matrices = {self.word_embeddings: model.get_submodule(self.word_embeddings)} if embeddings else {}
+        return matrices | {
+            path: module
+            for path, module in model.named_modules()
+            if path.startswith(self.layers) and isinstance(module, nn.Linear)
+        }
 
     def head_of(self, model: PreTrainedModel) -> list[nn.Module]:
         return [model.get_submodule(path) for path in self.head]

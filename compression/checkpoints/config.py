@@ -53,6 +53,16 @@ Activation = Literal["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu
 Dtype = Literal["float32", "float16", "bfloat16"]
 
 
+class Form(BaseModel):
+    """How weights are stored that are not the architecture's own: see `plankwright_model.py`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    low_rank: Annotated[dict[str, Width], Field(max_length=2000)] = {}
+    """Rank by path of the module."""
+    packed: bool = False
+
+
 class _Config(BaseModel):
     """What the architectures share. Keys not declared in these classes are dropped and reach nobody."""
 
@@ -71,6 +81,7 @@ class _Config(BaseModel):
     ) = None
     dtype: Dtype | None = None
     torch_dtype: Dtype | None = None
+    plankwright: Form | None = None
 
     @property
     def labels(self) -> list[str]:

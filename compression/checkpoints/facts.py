@@ -32,3 +32,12 @@ class ModelFacts(BaseModel):
     bytes: int
     """Of the weight files."""
     dtype: str
+    low_rank: bool = False
+    """Some weights are products of two factors."""
+    packed: bool = False
+    """Weights are stored without their zeros."""
+
+    @property
+    def plain(self) -> bool:
+        """Whether transformers alone can load the checkpoint."""
+        return not self.low_rank and not self.packed

@@ -11,15 +11,24 @@ from typing import Any, TypeVar
 
 from compression.checkpoints.config import LABELLED, CheckedConfig, parse_config, problem_type_of, task_of
 from compression.checkpoints.facts import ModelFacts
+from compression.checkpoints.form import form_problems, unpack
 from compression.checkpoints.layout import expected_tensors
 from compression.checkpoints.safetensors_header import TensorInfo
 from compression.checkpoints.tokenizer_files import count_token_ids
-from compression.checkpoints.weights import INDEX, SHARD, SINGLE, check_finite, check_tensors, read_tensors
+from compression.checkpoints.weights import (
+    INDEX,
+    OWN_FORM,
+    SHARD,
+    SINGLE,
+    check_finite,
+    check_tensors,
+    read_tensors,
+)
 from compression.errors import InputError, Problem
 from compression.strict_json import read_json_object
 
 CHECKPOINT_FILES = frozenset({
-    "config.json", SINGLE, INDEX, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "config.json", SINGLE, OWN_FORM, INDEX, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
     "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt",
 })  # fmt: skip
 """Beside the shards, all that belongs to a checkpoint; other files are no business of ours."""
@@ -61,13 +70,18 @@ def inspect_checkpoint(folder: Path) -> ModelFacts:
     tensors = try_to(lambda: read_tensors(folder))
     if config is not None:
         problems += try_to(lambda: _tokenizer_problems(folder, config)) or []
+    whole = tensors
     if config is not None and tensors is not None:
-        problems += check_tensors(tensors, config)
+        wrong = form_problems(config, tensors)
+        if not wrong:
+            whole, wrong = unpack(folder, tensors, config)
+            wrong += check_tensors(whole, config)
+        problems += wrong
     if tensors is not None:
         problems += check_finite(folder, tensors)
-    if problems or config is None or tensors is None:
+    if problems or config is None or whole is None:
         raise InputError(problems)
-    return _facts(folder, config, tensors)
+    return _facts(folder, config, whole)
 
 
 def sanitized_config(raw: dict[str, Any]) -> dict[str, Any]:
@@ -130,4 +144,6 @@ def _facts(folder: Path, config: CheckedConfig, tensors: dict[str, TensorInfo]) 
         parameters=by_format.total(),
         bytes=sum((folder / file).stat().st_size for file in {tensor.file for tensor in weights}),
         dtype=by_format.most_common(1)[0][0],
+        low_rank=bool(config.plankwright and config.plankwright.low_rank),
+        packed=bool(config.plankwright and config.plankwright.packed),
     )

@@ -27,7 +27,35 @@ def expected_tensors(config: CheckedConfig) -> dict[str, Shape]:
     layers = f"{body}.transformer.layer" if body == "distilbert" else f"{body}.encoder.layer"
     for index in range(config.num_hidden_layers):
         shapes |= {f"{layers}.{index}.{name}": shape for name, shape in layer(config)}
-    return shapes | dict(_head(config))
+    shapes |= dict(_head(config))
+    return _factorised(shapes, config.plankwright.low_rank) if config.plankwright else shapes
+
+
+def _factorised(shapes: dict[str, Shape], ranks: dict[str, int]) -> dict[str, Shape]:
+    """With two factors in the place of each weight that has a rank: see `plankwright_model.py`."""
+    result: dict[str, Shape] = {}
+    for name, shape in shapes.items():
+        path, kind = name.rsplit(".", 1)
+        if path not in ranks:
+            result[name] = shape
+        elif kind == "bias":
+            result[f"{path}.up.bias"] = shape
+        else:
+            rank, (rows, columns) = ranks[path], shape
+            table = path.endswith(".word_embeddings")
+            result[f"{path}.down.weight"] = (rows, rank) if table else (rank, columns)
+            result[f"{path}.up.weight"] = (columns, rank) if table else (rows, rank)
+    return result
+
+
+def may_be_factorised(config: CheckedConfig) -> set[str]:
+    """Paths of the modules whose weight is a matrix of the layers or the table of the word pieces."""
+    whole = expected_tensors(config.model_copy(update={"plankwright": None}))
+    return {
+        name.removesuffix(".weight")
+        for name, shape in whole.items()
+        if len(shape) == 2 and (".layer." in name or name.endswith(".word_embeddings.weight"))
+    }
 
 
 def _embeddings(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:

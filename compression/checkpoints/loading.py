@@ -8,13 +8,22 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
-from safetensors.torch import save_file
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from compression.architectures import anatomy_for
+from compression.architectures import Anatomy, anatomy_for
+from compression.checkpoints import plankwright_model
 from compression.checkpoints.facts import ModelFacts, ProblemType
 from compression.checkpoints.inspection import checkpoint_files, inspect_checkpoint, sanitized_config
+from compression.checkpoints.plankwright_model import (
+    LowRankEmbedding,
+    LowRankLinear,
+    exchange,
+    packed,
+    unpacked,
+)
+from compression.checkpoints.weights import OWN_FORM, SINGLE
 from compression.errors import InputError, Problem
 
 disable_progress_bar()  # nobody watches: standard error is the log of a job
@@ -69,6 +78,8 @@ def load_model(
         sanitized_config(json.loads((folder / "config.json").read_bytes()))
     )
     config.problem_type = PROBLEM_TYPES.get(facts.problem_type)
+    if not facts.plain:
+        return _load_own_form(folder, anatomy, config, device)
     loaded: Any = anatomy.model_class.from_pretrained(
         folder,
         config=config,
@@ -83,6 +94,35 @@ def load_model(
         message = f"weights are missing: {', '.join(sorted(missing)[:5])}"
         raise InputError(Problem("missing_weights", message, "model.safetensors"))
     return cast(PreTrainedModel, model.eval().to(device))
+
+
+def _load_own_form(
+    folder: Path, anatomy: Anatomy, config: PretrainedConfig, device: torch.device
+) -> PreTrainedModel:
+    model = build_model(anatomy, config)
+    model.load_state_dict(unpacked(load_file(folder / OWN_FORM), model))
+    return cast(PreTrainedModel, model.eval().to(device))
+
+
+def build_model(anatomy: Anatomy, config: PretrainedConfig) -> PreTrainedModel:
+    """A model of this config in the form that it tells, with weights still to come."""
+    model = anatomy.model_class(config)
+    exchange(model, _form(config).get("low_rank", {}))
+    return model
+
+
+def settle_form(model: PreTrainedModel) -> None:
+    """Make the config tell which modules of the model are factorised, as the last steps left them."""
+    ranks = {
+        path: m.rank for path, m in model.named_modules() if isinstance(m, (LowRankLinear, LowRankEmbedding))
+    }
+    is_packed = _form(model.config).get("packed", False)
+    if ranks or is_packed:
+        model.config.plankwright = {"low_rank": ranks, "packed": is_packed}
+
+
+def _form(config: PretrainedConfig) -> dict[str, Any]:
+    return getattr(config, "plankwright", None) or {}
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -106,12 +146,19 @@ def save_checkpoint(
     """Write an ordinary checkpoint: the weights in the number format of the source, the source's tokenizer files.
 
     A model that is not in float32 any more keeps the format it has. `changed_tokenizer` is the content of a
-    tokenizer.json that takes the place of the source's vocabulary.
+    tokenizer.json that takes the place of the source's vocabulary. Factorised and packed weights are no transformers
+    checkpoint: beside them lies the module that loads them.
     """
     folder.mkdir(parents=True)
     dtype = STORAGE_DTYPES[source.facts.dtype] if model.dtype is torch.float32 else model.dtype
     tensors = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    settle_form(model)
+    if form := _form(model.config):
+        tensors = packed(tensors) if form["packed"] else tensors
+        save_file(tensors, folder / OWN_FORM)
+        shutil.copyfile(plankwright_model.__file__, folder / "plankwright_model.py")
+    else:
+        save_file(tensors, folder / SINGLE, metadata={"format": "pt"})
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
     _write_tokenizer(source, changed_tokenizer, folder)

@@ -14,6 +14,8 @@ from compression.errors import InputError, Problem
 from compression.strict_json import read_json_object
 
 SINGLE = "model.safetensors"
+OWN_FORM = "plankwright.safetensors"
+"""Weights that are not the architecture's own: under this name, transformers refuses to load what it would misread."""
 INDEX = "model.safetensors.index.json"
 SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 MAX_INDEX_BYTES = 2_000_000
@@ -30,19 +32,19 @@ EXPONENTS: dict[str, np.unsignedinteger] = {
 
 
 def read_tensors(folder: Path) -> dict[str, TensorInfo]:
-    """The tensors of `model.safetensors`, or of the shards that an index names.
+    """The tensors of `model.safetensors` or `plankwright.safetensors`, or of the shards that an index names.
 
     Raises:
         InputError: every problem of the files; nothing is known of single tensors yet.
     """
-    single, index = folder / SINGLE, folder / INDEX
-    if single.is_file() and index.is_file():
-        message = f"there are two sets of weights, {SINGLE} and {INDEX}: remove one"
-        raise InputError(Problem("several_weights", message, INDEX))
-    if index.is_file():
-        return _read_shards(folder, read_json_object(index, MAX_INDEX_BYTES).get("weight_map"))
-    if single.is_file():
-        return read_header(single)
+    found = [name for name in (SINGLE, OWN_FORM, INDEX) if (folder / name).is_file()]
+    if len(found) > 1:
+        message = f"there are two sets of weights, {found[0]} and {found[1]}: remove one"
+        raise InputError(Problem("several_weights", message, found[1]))
+    if found == [INDEX]:
+        return _read_shards(folder, read_json_object(folder / INDEX, MAX_INDEX_BYTES).get("weight_map"))
+    if found:
+        return read_header(folder / found[0])
     message = f"there is no {SINGLE}: save the model with save_pretrained, which writes it"
     raise InputError(Problem("missing_weights_file", message, SINGLE))
 

@@ -147,6 +147,8 @@ def _model_result(
         hidden_size=subject.facts.hidden_size,
         parameters=count_parameters(checkpoint),
         embedding_parameters=count_parameters(checkpoint.get_submodule(anatomy_of(checkpoint).embeddings)),
+        nonzero_parameters=sum(int(parameter.count_nonzero()) for parameter in checkpoint.parameters()),
+        plain=subject.facts.plain,
         bytes=subject.bytes,
         flops=count_multiply_adds(checkpoint, rows),
         latency=latency,

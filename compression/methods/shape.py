@@ -15,6 +15,8 @@ class ModelShape(Settings):
     attention_heads: int
     intermediate_size: int
     vocabulary_size: int
+    low_rank: bool = False
+    packed: bool = False
 
     @classmethod
     def of(cls, model: ModelFacts) -> Self:

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from compression.report import words
 from compression.report.schema import ConstraintResult, FileResult, Loyalty, ModelResult, Report
 
+WORTH_TELLING = 0.01
+"""Share of zeros among the parameters."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -133,6 +136,8 @@ def _quality(report: Report) -> list[Row]:
 
 def _weight(before: ModelResult, after: ModelResult) -> list[Row]:
     embeddings = [f"{words.in_words(model.embedding_parameters)} in embeddings" for model in (before, after)]
+    zeros = after.nonzero_parameters < after.parameters * (1 - WORTH_TELLING)
+    nonzero = _row("Non-zero parameters", before.nonzero_parameters, after.nonzero_parameters, words.count)
     return [
         _row("Layers", before.layers, after.layers, words.count),
         replace(
@@ -140,6 +145,7 @@ def _weight(before: ModelResult, after: ModelResult) -> list[Row]:
             before_note=embeddings[0],
             after_note=embeddings[1],
         ),
+        *([nonzero] if zeros else []),
         _row("Weight file", before.bytes, after.bytes, words.size),
         _row("Multiply-adds per row", before.flops, after.flops, words.in_words),
         _row("Peak memory", before.peak_memory_bytes, after.peak_memory_bytes, words.size),

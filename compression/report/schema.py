@@ -46,6 +46,9 @@ class ModelResult(_Part):
     hidden_size: int
     parameters: int
     embedding_parameters: int
+    nonzero_parameters: int
+    plain: bool
+    """Whether transformers alone can load it; else the file `plankwright_model.py` beside the weights does."""
     bytes: int
     """Of the weight file that a user downloads or sent."""
     flops: int

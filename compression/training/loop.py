@@ -45,6 +45,9 @@ class Objective(Protocol):
     settled: bool
     """Whether validations already show the model that is to be: only then may training stop early."""
 
+    def deliverable(self, done: int) -> bool:
+        """Whether the weights after so many steps could be the result: only then are they kept as the best."""
+
     def trained(self) -> Iterator[nn.Parameter]:
         """The parameters to optimise, in an order that is the same in every run."""
 
@@ -53,6 +56,9 @@ class Objective(Protocol):
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """The scalar to minimise."""
+
+    def after_step(self, weights: MixedPrecision) -> None:
+        """Change the weights that an optimizer step has left, where a method holds them to something."""
 
     def observed(self) -> dict[str, float]:
         """Values of the step at hand worth a curve, e.g. the replacing rate."""
@@ -129,6 +135,7 @@ class _Run:
         self.weights.step(
             self._learning_rate(fraction), self.training.clip_norm, self.objective.outside_share
         )
+        self.objective.after_step(self.weights)
         self.losses.append(loss.detach())
 
     def _learning_rate(self, fraction: float) -> float:
@@ -181,9 +188,10 @@ class _Run:
         value = task.score(self.data.metric, logits, rows)
         self.context.tell(self.step, {f"eval.{self.data.metric}": value})
         better = value > self.best_score[0]
-        self.in_vain = 0 if better or not self.objective.settled else self.in_vain + 1
+        deliverable = self.objective.deliverable(self.step)
+        self.in_vain = 0 if better or not (deliverable and self.objective.settled) else self.in_vain + 1
         loyal = 0.0 if self.data.reference is None else task.closeness(self.data.reference, logits, rows)
-        if (value, loyal) >= self.best_score:
+        if deliverable and (value, loyal) >= self.best_score:
             self.best_score = value, loyal
             self.best = self.weights.weights()
         if self.step * 2 >= self.total and (doubt := task.doubt(logits, rows)):

@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from compression.data.batches import Batch
 from compression.tasks.behaviour import behaviour_of
 from compression.training.params import Distillation
+from compression.training.precision import MixedPrecision
 
 
 class TaskObjective:
@@ -34,6 +35,12 @@ class TaskObjective:
 
     def trained(self) -> Iterator[nn.Parameter]:
         return (parameter for parameter in self.model.parameters() if parameter.requires_grad)
+
+    def deliverable(self, done: int) -> bool:
+        return True
+
+    def after_step(self, weights: MixedPrecision) -> None:
+        pass
 
     def prepare(self, step: int, fraction: float) -> bool:
         return True

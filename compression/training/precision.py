@@ -6,6 +6,7 @@ optimizer and the copy between the types are one operation each (the scheme of M
 """
 
 from collections.abc import Iterable
+from itertools import accumulate
 
 import torch
 from torch import nn
@@ -34,6 +35,10 @@ class MixedPrecision:
         short = [p for p in trained if p in in_layers]
         exact = [p for p in trained if p not in in_layers]
         self.parameters = short + exact
+        ends = accumulate(p.numel() for p in self.parameters)
+        self.places: dict[torch.Tensor, int] = {
+            p: end - p.numel() for p, end in zip(self.parameters, ends, strict=True)
+        }
         moved = set(trained)
         self.counted = [p for p in model.parameters() if p.requires_grad and p not in moved]
         self.vector = torch.cat([p.detach().flatten() for p in self.parameters])
@@ -78,7 +83,7 @@ class MixedPrecision:
             group["lr"] = learning_rate * share
             section.grad = gradient if share and len(gradient) else None
         self.optimizer.step()
-        self.working.copy_(self.vector[: self.border])
+        self.refresh()
 
     def _norm(self) -> torch.Tensor:
         """The norm of all gradients, of frozen parameters too where they have any; theirs are dropped."""
@@ -91,13 +96,21 @@ class MixedPrecision:
         norm: torch.Tensor = torch.stack(norms).norm()
         return norm
 
+    def exact(self, parameter: torch.Tensor) -> torch.Tensor:
+        """The float32 weights of a trained parameter, to change in place; `refresh` then makes them count."""
+        start = self.places[parameter]
+        return self.vector[start : start + parameter.numel()].view(parameter.shape)
+
+    def refresh(self) -> None:
+        self.working.copy_(self.vector[: self.border])
+
     def weights(self) -> torch.Tensor:
         """A copy of the float32 vector."""
         return self.vector.clone()
 
     def put_weights(self, weights: torch.Tensor) -> None:
         self.vector.copy_(weights)
-        self.working.copy_(self.vector[: self.border])
+        self.refresh()
 
     def state(self) -> dict[str, torch.Tensor]:
         state = {"vector": self.vector}

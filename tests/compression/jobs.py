@@ -34,6 +34,10 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
         "training": TRAINING,
     },
     "tinybert": {"student_layers": 2, "hidden_size": 8, "augmentation": {}, "training": TRAINING},
+    "low_rank": {"rows": 16, "recovery": TRAINING},
+    "ladabert": {"ratio": 3, "training": TRAINING},
+    "narrow": {"rows": 16, "recovery": TRAINING},
+    "prune": {"training": TRAINING},
     "trim_vocabulary": {"keep_share": 0.985},
     "quantize": {"scheme": "int8-dynamic", "recovery": TRAINING, "distillation": {}},
 }
@@ -179,4 +183,5 @@ def stop_after(checks: int) -> Callable[[], bool]:
 
 
 def weights_of(out: Path) -> bytes:
-    return (out / "model" / "model.safetensors").read_bytes()
+    (file,) = (out / "model").glob("*.safetensors")
+    return file.read_bytes()

@@ -1,10 +1,10 @@
 """Settings of vocabulary trimming."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
-from compression.checkpoints.facts import Architecture
+from compression.checkpoints.facts import Architecture, TaskType
 from compression.methods.shape import ModelShape
 from compression.settings import Settings
 from compression.training.params import Training
@@ -17,7 +17,7 @@ class TrimVocabularyParams(Settings):
         "Abdaoui et al., Load What You Need: Smaller Versions of Multilingual BERT, SustaiNLP 2020"
     )
     ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
-    TASKS: ClassVar[tuple[str, ...]] = ("text-classification",)
+    TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 
     method: Literal["trim_vocabulary"] = "trim_vocabulary"

@@ -44,6 +44,8 @@ def _model(accuracy: float, layers: int, milliseconds: float) -> ModelResult:
         hidden_size=384,
         parameters=12_066_050 + layers * 1_774_464,
         embedding_parameters=11_918_208,
+        nonzero_parameters=12_066_050 + layers * 1_774_464,
+        plain=True,
         bytes=4 * (12_066_050 + layers * 1_774_464),
         flops=layers * 29_000_000,
         latency=[

@@ -51,9 +51,13 @@ def test_the_example_fits_the_task() -> None:
     assert "Labels:" not in score
 
 
-def test_the_code_in_the_card_is_python() -> None:
+@pytest.mark.parametrize("plain", [True, False])
+def test_the_code_in_the_card_is_python(plain: bool) -> None:
+    report = sample_report()
+    report = report.model_copy(update={"after": report.after.model_copy(update={"plain": plain})})
     for kind, second in (("single_label", None), ("regression", "b")):
-        card = render_card(sample_report(), plan(kind, second))
+        card = render_card(report, plan(kind, second))
+        assert ("plankwright_model.py" in card) == (not plain)
         for code in re.findall(r"```python\n(.*?)```", card, re.DOTALL):
             compile(code, "README.md", "exec")
 

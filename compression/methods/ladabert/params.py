@@ -1,0 +1,61 @@
+"""Settings of the hybrid of factorisation and pruning."""
+
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import Field
+
+from compression.checkpoints.facts import Architecture, TaskType
+from compression.methods.low_rank.params import LowRankParams, Weighting
+from compression.methods.prune.params import PruneParams
+from compression.methods.shape import ModelShape
+from compression.settings import Settings
+from compression.training.params import Distillation, Training
+
+
+class LadaBertParams(Settings):
+    """Factorise the weight matrices, then prune the factors during a training that imitates the whole model."""
+
+    PAPER: ClassVar[str] = (
+        "Mao et al., LadaBERT: Lightweight Adaptation of BERT through Hybrid Model Compression, COLING 2020"
+    )
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
+    TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    method: Literal["ladabert"] = "ladabert"
+    ratio: Annotated[float, Field(gt=1, le=50)] = 5
+    """Weights that are not zero in the matrices of the layers and the table of the word pieces, before over after."""
+    low_rank_part: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """The part of the ratio, as its power, that factorisation has; pruning has the rest."""
+    weighting: Weighting = "inputs"
+    """Which error the factorisation makes small, as in `low_rank`."""
+    training: Training = Training(learning_rate=5e-5, clip_norm=1.0)
+    """During which the factors are pruned."""
+    distillation: Distillation | None = Distillation()
+    """Pull towards the logits of the model that this step got."""
+
+    @property
+    def trains(self) -> Training:
+        return self.training
+
+    @property
+    def factorisation(self) -> LowRankParams:
+        return LowRankParams(
+            keep_share=self.ratio**-self.low_rank_part,
+            weighting=self.weighting,
+            recovery=None,
+            distillation=None,
+        )
+
+    @property
+    def pruning(self) -> PruneParams:
+        sparsity = 1 - self.ratio ** (self.low_rank_part - 1)
+        return PruneParams(sparsity=sparsity, training=self.training, distillation=self.distillation)
+
+    def resulting(self, shape: ModelShape) -> ModelShape:
+        """The shape this step leaves.
+
+        Raises:
+            InputError: the step cannot be applied to a model of this shape.
+        """
+        return self.pruning.resulting(self.factorisation.resulting(shape))

@@ -1,0 +1,53 @@
+"""Settings of low-rank factorisation."""
+
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import Field
+
+from compression.checkpoints.facts import Architecture, TaskType
+from compression.errors import InputError, Problem
+from compression.methods.shape import ModelShape
+from compression.settings import Settings
+from compression.training.params import Distillation, Training
+
+Weighting = Literal["none", "inputs", "gradients"]
+
+
+class LowRankParams(Settings):
+    """Put products of two thin matrices in the place of weight matrices, then train to recover."""
+
+    PAPER: ClassVar[str] = (
+        "Hsu et al., Language Model Compression with Weighted Low-Rank Factorization, ICLR 2022"
+    )
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
+    TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
+    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    method: Literal["low_rank"] = "low_rank"
+    keep_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Share that stays of the parameters of the factorised matrices together; each gets the rank that it needs most."""
+    weighting: Weighting = "inputs"
+    """Which error is made small: that of the weights, that of the outputs on training rows (`inputs`), or that of the
+    loss (`gradients`, Fisher-weighted SVD)."""
+    embeddings: bool = True
+    """Factorise the table of the word pieces too."""
+    rows: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """Training rows that the weighting looks at."""
+    recovery: Training | None = Training(learning_rate=5e-5, clip_norm=1.0)
+    """Training of the whole factorised model; null to deliver it untrained."""
+    distillation: Distillation | None = Distillation()
+    """Pull of the recovery towards the logits of the model that this step got."""
+
+    @property
+    def trains(self) -> Training | None:
+        return self.recovery
+
+    def resulting(self, shape: ModelShape) -> ModelShape:
+        """The shape this step leaves.
+
+        Raises:
+            InputError: the step cannot be applied to a model of this shape.
+        """
+        if shape.low_rank:
+            raise InputError(Problem("already_factorised", "the model is factorised already"))
+        return shape.model_copy(update={"low_rank": True})

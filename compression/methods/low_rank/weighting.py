@@ -1,0 +1,110 @@
+"""How much each row and column of a weight matrix matters on training rows."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from compression.context import Context, TaskData
+from compression.data.batches import collate, epoch_batches
+from compression.methods.low_rank.params import LowRankParams
+from compression.training.objectives import TaskObjective
+
+BATCH = 32
+LEAST = 1e-3
+"""Of the mean weight: what the rows happen not to show must not vanish."""
+
+Scales = tuple[torch.Tensor, torch.Tensor]
+
+
+def scales(
+    model: PreTrainedModel,
+    matrices: dict[str, nn.Module],
+    data: TaskData,
+    params: LowRankParams,
+    context: Context,
+) -> dict[str, Scales]:
+    """Weights of the rows (M,) and the columns (N,) of each matrix.
+
+    `inputs`: a linear map's columns by the root mean square of what they are multiplied with, so that the error of the
+    outputs is what the SVD makes small; the table's rows by the root of how often their pieces occur in all training
+    rows. `gradients`: rows by the root of their summed squared gradients, the Fisher information of Hsu et al. 2022,
+    equation 6.
+    """
+    ones = {name: (_ones(module, 0), _ones(module, 1)) for name, module in matrices.items()}
+    if params.weighting == "none":
+        return ones
+    measure = _input_sizes if params.weighting == "inputs" else _gradient_sizes
+    squares = measure(model, matrices, data, params, context)
+    for name, module in matrices.items():
+        size = squares[name].double()
+        weights = size.clamp(min=LEAST * float(size.mean()) or 1.0).sqrt()
+        by_rows = params.weighting == "gradients" or isinstance(module, nn.Embedding)
+        rows, columns = ones[name]
+        ones[name] = (weights, columns) if by_rows else (rows, weights)
+    return ones
+
+
+def _ones(module: nn.Module, dimension: int) -> torch.Tensor:
+    assert isinstance(module, (nn.Linear, nn.Embedding))
+    return torch.ones(module.weight.shape[dimension], device=module.weight.device)
+
+
+def _batches(data: TaskData, params: LowRankParams, context: Context) -> list[np.ndarray]:
+    return epoch_batches(data.train, BATCH, context.seed, 0)[: -(-params.rows // BATCH)]
+
+
+@torch.no_grad()
+def _input_sizes(
+    model: PreTrainedModel,
+    matrices: dict[str, nn.Module],
+    data: TaskData,
+    params: LowRankParams,
+    context: Context,
+) -> dict[str, torch.Tensor]:
+    """Sums of squares of the inputs (N,) of linear maps, occurrences (V,) of word pieces."""
+    squares: dict[str, torch.Tensor] = {}
+    hooks = []
+    for name, module in matrices.items():
+        if isinstance(module, nn.Embedding):
+            counts = np.bincount(data.train.pieces, minlength=module.num_embeddings)
+            squares[name] = torch.from_numpy(counts).to(module.weight.device)
+            continue
+        squares[name] = _ones(module, 1) * 0
+        hooks.append(module.register_forward_pre_hook(_adding_to(squares[name])))
+    try:
+        for rows in _batches(data, params, context):
+            model(**collate(data.train, rows, context.device).inputs)
+            context.stop_if_requested()
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return squares
+
+
+def _adding_to(total: torch.Tensor) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
+    def add(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        total.add_(inputs[0].flatten(0, -2).square().sum(dim=0))
+
+    return add
+
+
+def _gradient_sizes(
+    model: PreTrainedModel,
+    matrices: dict[str, nn.Module],
+    data: TaskData,
+    params: LowRankParams,
+    context: Context,
+) -> dict[str, torch.Tensor]:
+    """Sums (M,) of the squared gradients of each row of the weights, over batches."""
+    objective = TaskObjective(model)
+    weights = [module.weight for module in matrices.values() if isinstance(module, (nn.Linear, nn.Embedding))]
+    squares = {name: _ones(module, 0) * 0 for name, module in matrices.items()}
+    for rows in _batches(data, params, context):
+        loss = objective.loss(collate(data.train, rows, context.device))
+        for total, gradient in zip(squares.values(), torch.autograd.grad(loss, weights), strict=True):
+            total += gradient.square().sum(dim=1)
+        context.stop_if_requested()
+    return squares

@@ -1,0 +1,94 @@
+"""Gradual magnitude pruning (Zhu and Gupta 2018): the smallest weights become zero, and stay zero, during training."""
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from compression.architectures import anatomy_of
+from compression.context import Context, TaskData
+from compression.methods.prune.params import PruneParams
+from compression.training.loop import train
+from compression.training.objectives import TaskObjective
+from compression.training.precision import MixedPrecision
+from compression.training.recovery import teacher_logits
+
+UPDATES = 100
+"""Times that weights are removed in a training."""
+
+
+class PruneObjective(TaskObjective):
+    """The task's loss while weights are removed.
+
+    A weight that is zero before a step is zero after it: there is no state beside the weights, and an interruption
+    changes nothing.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        matrices: list[torch.Tensor],
+        params: PruneParams,
+        steps: int,
+        teacher: torch.Tensor | None,
+    ) -> None:
+        super().__init__(model, params.distillation, teacher)
+        self.matrices, self.params, self.steps = matrices, params, steps
+        self.step, self.sparsity = 0, 0.0
+        self.kept: list[torch.Tensor] = []
+
+    def prepare(self, step: int, fraction: float) -> bool:
+        self.step = step
+        self.kept = [matrix.detach() != 0 for matrix in self.matrices]
+        return True
+
+    def after_step(self, weights: MixedPrecision) -> None:
+        full = self.params.full_step(self.steps)
+        self.sparsity = self.params.sparsity_after(self.step, self.steps)
+        due = self.step == full or (self.step < full and self.step % max(1, full // UPDATES) == 0)
+        for matrix, kept in zip(self.matrices, self.kept, strict=True):
+            exact = weights.exact(matrix)
+            exact.mul_(kept)
+            if due:
+                remove_smallest(exact, self.sparsity)
+        weights.refresh()
+
+    def deliverable(self, done: int) -> bool:
+        return done > self.params.full_step(self.steps)
+
+    def observed(self) -> dict[str, float]:
+        return {"sparsity": self.sparsity}
+
+
+def run(model: PreTrainedModel, data: TaskData, params: PruneParams, context: Context) -> PreTrainedModel:
+    """Prune weights of `model` in place during a training, and return it."""
+    return prune(model, data, params, teacher_logits(model, data, params.distillation, context), context)
+
+
+def prune(
+    model: PreTrainedModel,
+    data: TaskData,
+    params: PruneParams,
+    teacher: torch.Tensor | None,
+    context: Context,
+) -> PreTrainedModel:
+    """The same with the logits of another model to learn from."""
+    matrices = [
+        part.weight
+        for module in anatomy_of(model).matrices_of(model, embeddings=True).values()
+        for part in module.modules()
+        if isinstance(part, (nn.Linear, nn.Embedding))
+    ]
+    steps = params.training.steps(len(data.train))
+    train(PruneObjective(model, matrices, params, steps, teacher), data, params.training, context)
+    if params.storage == "packed":
+        model.config.plankwright = {"packed": True}
+    return model
+
+
+def remove_smallest(weights: torch.Tensor, share: float) -> None:
+    """Set this share of the elements, those nearest to zero, to zero in place."""
+    count = int(share * weights.numel())
+    if count:
+        sizes = weights.abs().flatten()
+        threshold = sizes.kthvalue(count).values
+        weights.view(-1)[sizes <= threshold] = 0

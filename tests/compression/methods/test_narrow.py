@@ -1,0 +1,69 @@
+"""Which neurons go, on tiny random models."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification
+
+from compression.checkpoints.facts import Architecture
+from compression.errors import InputError
+from compression.methods.narrow.params import NarrowParams
+from tests.compression.jobs import make_spec, run_to_end
+
+NAMES = {
+    "bert": ("intermediate.dense", ".output.dense"),
+    "roberta": ("intermediate.dense", ".output.dense"),
+    "distilbert": ("ffn.lin1", "ffn.lin2"),
+}
+
+
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert"])
+def test_neurons_that_do_nothing_go_first_and_nothing_changes(
+    tmp_path: Path, architecture: Architecture
+) -> None:
+    step = {"method": "narrow", "intermediate_size": 20, "rows": 32, "recovery": None}
+    spec = make_spec(tmp_path, [step], architecture=architecture, layers=2)
+    file = spec.model / "model.safetensors"
+    weights = load_file(file)
+    idle = [0, 3, 4, 8, 9, 13, 17, 21, 22, 27, 30, 31]
+    for name, tensor in weights.items():
+        if "layer.0." in name and NAMES[architecture][0] in name:
+            tensor[idle] = 0
+        if (
+            "layer.1." in name
+            and name.endswith(NAMES[architecture][1] + ".weight")
+            and "attention" not in name
+        ):
+            tensor[:, idle] = 0
+    save_file(weights, file, metadata={"format": "pt"})
+    report = run_to_end(spec, tmp_path / "out")
+    assert report.loyalty.probability.value == pytest.approx(1.0, abs=1e-4)
+
+    result = AutoModelForSequenceClassification.from_pretrained(tmp_path / "out" / "model")
+    sizes = {m.out_features for m in result.modules() if isinstance(m, torch.nn.Linear)}
+    assert 20 in sizes
+    assert 32 not in sizes
+
+
+def test_more_rounds_choose_otherwise_than_one(tmp_path: Path) -> None:
+    results = []
+    for rounds in (1, 8):
+        (tmp_path / str(rounds)).mkdir()
+        step = {"method": "narrow", "intermediate_size": 4, "rounds": rounds, "rows": 48, "recovery": None}
+        run_to_end(make_spec(tmp_path / str(rounds), [step]), tmp_path / str(rounds) / "out")
+        results.append((tmp_path / str(rounds) / "out" / "model" / "model.safetensors").read_bytes())
+    assert results[0] != results[1]
+
+
+@pytest.mark.parametrize(
+    ("asked", "width", "kept"), [(None, 1536, 768), (None, 32, 16), (None, 40, 24), (10, 32, 10)]
+)
+def test_width(asked: int | None, width: int, kept: int) -> None:
+    assert NarrowParams(intermediate_size=asked).kept(width) == kept
+
+
+def test_a_wider_result_is_refused() -> None:
+    with pytest.raises(InputError, match="keep fewer"):
+        NarrowParams(intermediate_size=32).kept(32)

@@ -1,0 +1,67 @@
+"""Zeros come as scheduled, stay, and are not stored."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from compression.checkpoints.inspection import inspect_checkpoint
+from compression.checkpoints.plankwright_model import load, packed
+from compression.errors import InputError
+from compression.methods.prune.method import remove_smallest
+from compression.methods.prune.params import PruneParams
+from tests.compression.jobs import TRAINING, make_spec, run_to_end
+
+
+def test_the_schedule_is_cubic_and_ends_before_the_training() -> None:
+    params = PruneParams(sparsity=0.8, full_at=0.5)
+    assert [round(params.sparsity_after(step, 100), 3) for step in (0, 10, 25, 50, 90)] == [
+        0,
+        0.39,
+        0.7,
+        0.8,
+        0.8,
+    ]
+    assert PruneParams(full_at=0.999).full_step(10) == 9
+
+
+def test_the_smallest_go() -> None:
+    weights = torch.tensor([[3.0, -0.5, 0.1], [-4.0, 0.2, 1.0]])
+    remove_smallest(weights, 0.5)
+    assert weights.tolist() == [[3, 0, 0], [-4, 0, 1]]
+
+
+@pytest.mark.parametrize("storage", ["packed", "dense"])
+def test_every_matrix_has_its_share_of_zeros(tmp_path: Path, storage: str) -> None:
+    step = {"method": "prune", "sparsity": 0.75, "storage": storage, "training": TRAINING}
+    report = run_to_end(make_spec(tmp_path, [step]), tmp_path / "out")
+    folder = tmp_path / "out" / "model"
+    assert report.after.plain == (storage == "dense")
+    assert report.after.nonzero_parameters < 0.4 * report.after.parameters
+    weights = load(folder).state_dict() if storage == "packed" else load_file(folder / "model.safetensors")
+    for name, tensor in weights.items():
+        if tensor.ndim == 2 and ("layer." in name or "word_embeddings" in name):
+            assert float((tensor == 0).float().mean()) == pytest.approx(0.75, abs=0.01), name
+    assert report.curves["sparsity"][-1].value == 0.75
+
+
+def test_packing_is_exact_and_left_where_it_does_not_pay() -> None:
+    sparse, full = torch.randn(7, 9), torch.randn(5)
+    sparse[sparse.abs() < 1] = 0
+    stored = packed({"a.weight": sparse, "b": full})
+    assert set(stored) == {"a.weight.mask", "a.weight.values", "b"}
+    assert len(stored["a.weight.mask"]) == 8
+
+
+def test_a_mask_that_lies_is_refused(tmp_path: Path) -> None:
+    step = {"method": "prune", "training": TRAINING | {"max_steps": 2}, "distillation": None}
+    run_to_end(make_spec(tmp_path, [step]), tmp_path / "out")
+    file = tmp_path / "out" / "model" / "plankwright.safetensors"
+    tensors = load_file(file)
+    name = next(name for name in tensors if name.endswith(".values"))
+    tensors[name] = tensors[name][1:].clone()
+    save_file(tensors, file)
+    with pytest.raises(InputError, match="places for") as refused:
+        inspect_checkpoint(tmp_path / "out" / "model")
+    assert refused.value.code == "wrong_shape"
