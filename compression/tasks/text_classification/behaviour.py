@@ -96,7 +96,6 @@ class TextClassification(Behaviour[TextClassificationTask]):
             "accuracy": confusion.accuracy,
             "f1": confusion.f1_binary if classes == 2 else confusion.f1_macro,
             "f1_macro": confusion.f1_macro,
-            "f1_micro": confusion.accuracy,  # the same where every row has one label
             "mcc": confusion.mcc,
         }[name]
         codes = labels * classes + predicted
