@@ -91,7 +91,7 @@ def run_engine(
     """`step` is one step of a recipe as a user would send it."""
     recipe = Recipe.model_validate(
         {
-            "task": {"max_length": length},
+            "task": {"type": "text-classification", "max_length": length},
             "steps": [step],
             "evaluation": {"split": split, "latency": {"batch_sizes": [1]}},
             "seed": seed,

@@ -98,4 +98,7 @@ class DistillParams(Settings):
         Raises:
             InputError: the step cannot be applied to a model of this shape.
         """
+        if shape.low_rank and self.attention_weight:
+            message = "the weights are factorised: match attention before the step low_rank, or not at all"
+            raise InputError(Problem("already_factorised", message, "/attention_weight"))
         return shape.model_copy(update={"layers": len(self.partition(shape.layers))})

@@ -97,6 +97,9 @@ class TinyBertParams(Settings):
         in_proportion = shape.intermediate_size * min(width, shape.hidden_size) // shape.hidden_size
         neurons = self.intermediate_size or in_proportion
         problems = []
+        if shape.low_rank:
+            message = "the weights are factorised: put the step tinybert before the step low_rank"
+            problems.append(Problem("already_factorised", message))
         if width > shape.hidden_size:
             message = f"the student cannot be wider than the model's {shape.hidden_size}"
             problems.append(Problem("student_too_wide", message, "/hidden_size"))

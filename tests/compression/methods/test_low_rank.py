@@ -1,6 +1,7 @@
 """Factors and ranks, and what becomes of factorised models."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from compression.checkpoints.plankwright_model import LowRankEmbedding, LowRankL
 from compression.errors import InputError
 from compression.methods.low_rank.factors import Factorised, factorise, put_factors, ranks_within
 from tests.compression.checkpoints.changes import config
-from tests.compression.jobs import TRAINING, make_spec, run_to_end
+from tests.compression.jobs import METHOD_SETTINGS, TRAINING, make_spec, run_to_end
 
 
 def factorised(module: nn.Module) -> Factorised:
@@ -93,3 +94,18 @@ def test_a_form_that_does_not_fit_the_weights_is_refused(tmp_path: Path) -> None
         with pytest.raises(InputError) as refused:
             inspect_checkpoint(folder)
         assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"method": "tinybert"},
+        {"method": "distill", "attention_weight": 1.0},
+        {"method": "narrow"},
+        {"method": "low_rank"},
+    ],
+    ids=lambda step: step["method"],
+)
+def test_what_needs_whole_weights_is_refused_after_it(tmp_path: Path, step: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match="factorised"):
+        make_spec(tmp_path, [{"method": "low_rank", **METHOD_SETTINGS["low_rank"]}, step])
