@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from compression.registry import METHODS
 from core.settings import Settings
 from tests.e2e.conftest import Inputs
 from tests.e2e.services import ROOT, Embedded, environment
@@ -33,6 +34,13 @@ def write_csv(jsonl: Path, path: Path) -> None:
         writer = csv.DictWriter(file, ("text", "label"))
         writer.writeheader()
         writer.writerows(json.loads(line) for line in jsonl.read_text().splitlines())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_is_named_with_its_card(method: str) -> None:
+    card = f"compression/methods/{method}/README.md"
+    assert f"[{method}]({card})" in README
+    assert (ROOT / card).exists()
 
 
 def test_there_is_an_example_for_each_way() -> None:
