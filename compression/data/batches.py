@@ -97,10 +97,13 @@ def epoch_batches(
     return [batches[i] for i in random.permutation(len(batches))]
 
 
-def evaluation_batches(data: Encoded, device: torch.device) -> Iterator[Batch]:
-    """Every row once, longest first, so that what does not fit fails at once."""
+def evaluation_batches(
+    data: Encoded, device: torch.device, sequences: npt.NDArray[np.int64] | None = None
+) -> Iterator[Batch]:
+    """Every sequence once, or each of those asked for, longest first, so that what does not fit fails at once."""
     lengths = data.lengths
-    order = np.argsort(-lengths, kind="stable")
+    order = np.argsort(-lengths, kind="stable") if sequences is None else sequences
+    order = order[np.argsort(-lengths[order], kind="stable")]
     start = 0
     while start < len(order):
         size = max(1, EVALUATION_PIECES // int(lengths[order[start]]))

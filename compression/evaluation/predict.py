@@ -17,12 +17,12 @@ def predict(
     model: PreTrainedModel | OnnxModel,
     data: Encoded,
     between_batches: Callable[[], None],
-    dtype: torch.dtype = torch.float32,
+    sequences: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Logits (K, C) of all outputs of the split: (N, C) in row order, where each row has one.
 
-    `between_batches` is called after each batch and may raise to stop. `dtype` is the type that matrix products are
-    computed in; results that a report shows are computed in float32.
+    `between_batches` is called after each batch and may raise to stop. Where only some `sequences` are asked for, the
+    logits of the others are NaN.
     """
     device = model.device
     was_training = model.training
@@ -30,10 +30,10 @@ def predict(
     behaviour = behaviour_of(data.task)
     logits: npt.NDArray[np.float32] | None = None
     with torch.inference_mode():
-        for batch in evaluation_batches(data, device):
+        for batch in evaluation_batches(data, device, sequences):
             part = behaviour.outputs(model(**batch.inputs), batch).float().cpu().numpy()
             if logits is None:
-                logits = np.empty((int(data.outputs[-1]), part.shape[1]), dtype=np.float32)
+                logits = np.full((int(data.outputs[-1]), part.shape[1]), np.nan, dtype=np.float32)
             logits[batch.outputs] = part
             between_batches()
     model.train(was_training)

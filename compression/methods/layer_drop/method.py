@@ -1,26 +1,23 @@
 """Layer dropping (Sajjad et al. 2023): delete layers of the fine-tuned model, then train what is left."""
 
-import torch
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
 from compression.context import Context, TaskData
-from compression.evaluation.predict import predict
 from compression.methods.layer_drop.choice import layers_to_keep
 from compression.methods.layer_drop.params import LayerDropParams
 from compression.training.loop import train
 from compression.training.objectives import TaskObjective
+from compression.training.teacher import teacher_logits
 
 
 def run(model: PreTrainedModel, data: TaskData, params: LayerDropParams, context: Context) -> PreTrainedModel:
     """Drop layers of `model` in place, train the rest where recovery is asked for, and return it."""
     anatomy = anatomy_of(model)
     kept = context.decide("kept", lambda: layers_to_keep(model, data, params, context))
-    teacher_logits = None
-    if params.distillation is not None:
-        teacher_logits = torch.from_numpy(predict(model, data.train, context.stop_if_requested))
+    teacher = teacher_logits(model, data, params.distillation, params.recovery, context)
     layers = anatomy.layers_of(model)
     anatomy.put_layers(model, [layers[index] for index in kept])
     if params.recovery is not None:
-        train(TaskObjective(model, params.distillation, teacher_logits), data, params.recovery, context)
+        train(TaskObjective(model, params.distillation, teacher), data, params.recovery, context)
     return model

@@ -10,12 +10,12 @@ from compression.methods.low_rank.params import LowRankParams
 from compression.methods.low_rank.weighting import scales
 from compression.training.loop import train
 from compression.training.objectives import TaskObjective
-from compression.training.recovery import teacher_logits
+from compression.training.teacher import teacher_logits
 
 
 def run(model: PreTrainedModel, data: TaskData, params: LowRankParams, context: Context) -> PreTrainedModel:
     """Factorise weights of `model` in place, train where recovery is asked for, and return it."""
-    teacher = teacher_logits(model, data, params.distillation if params.recovery else None, context)
+    teacher = teacher_logits(model, data, params.distillation, params.recovery, context)
     whole = anatomy_of(model).matrices_of(model, embeddings=params.embeddings)
     weights = scales(model, whole, data, params, context)
     factorised: dict[str, Factorised] = {}

@@ -12,7 +12,7 @@ from compression.data.batches import collate, epoch_batches
 from compression.methods.narrow.params import NarrowParams
 from compression.training.loop import train
 from compression.training.objectives import TaskObjective
-from compression.training.recovery import teacher_logits
+from compression.training.teacher import teacher_logits
 
 BATCH = 32
 FeedForward = tuple[nn.Linear, nn.Linear]
@@ -21,7 +21,7 @@ FeedForward = tuple[nn.Linear, nn.Linear]
 def run(model: PreTrainedModel, data: TaskData, params: NarrowParams, context: Context) -> PreTrainedModel:
     """Narrow the feed-forward part of every layer of `model` in place, train where recovery is asked for, return it."""
     anatomy = anatomy_of(model)
-    teacher = teacher_logits(model, data, params.distillation if params.recovery else None, context)
+    teacher = teacher_logits(model, data, params.distillation, params.recovery, context)
     parts = [anatomy.feed_forward_of(layer) for layer in anatomy.layers_of(model)]
     width = parts[0][0].out_features
     for number in range(params.rounds):

@@ -10,7 +10,7 @@ from compression.methods.prune.params import PruneParams
 from compression.training.loop import train
 from compression.training.objectives import TaskObjective
 from compression.training.precision import MixedPrecision
-from compression.training.recovery import teacher_logits
+from compression.training.teacher import teacher_logits
 
 UPDATES = 100
 """Times that weights are removed in a training."""
@@ -61,7 +61,8 @@ class PruneObjective(TaskObjective):
 
 def run(model: PreTrainedModel, data: TaskData, params: PruneParams, context: Context) -> PreTrainedModel:
     """Prune weights of `model` in place during a training, and return it."""
-    return prune(model, data, params, teacher_logits(model, data, params.distillation, context), context)
+    teacher = teacher_logits(model, data, params.distillation, params.training, context)
+    return prune(model, data, params, teacher, context)
 
 
 def prune(

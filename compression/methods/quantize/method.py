@@ -4,11 +4,11 @@ import torch
 from transformers import PreTrainedModel
 
 from compression.context import Context, TaskData
-from compression.evaluation.predict import predict
 from compression.methods.quantize.params import QuantizeParams
 from compression.methods.quantize.rounded import learn_exactly, learn_rounded
 from compression.training.loop import train
 from compression.training.objectives import TaskObjective
+from compression.training.teacher import teacher_logits
 
 
 def run(model: PreTrainedModel, data: TaskData, params: QuantizeParams, context: Context) -> PreTrainedModel:
@@ -17,10 +17,8 @@ def run(model: PreTrainedModel, data: TaskData, params: QuantizeParams, context:
         model.config.dtype = torch.bfloat16
         return model.bfloat16()
     if params.recovery is not None:
-        teacher_logits = None
-        if params.distillation is not None:
-            teacher_logits = torch.from_numpy(predict(model, data.train, context.stop_if_requested))
+        teacher = teacher_logits(model, data, params.distillation, params.recovery, context)
         learn_rounded(model)
-        train(TaskObjective(model, params.distillation, teacher_logits), data, params.recovery, context)
+        train(TaskObjective(model, params.distillation, teacher), data, params.recovery, context)
         learn_exactly(model)
     return model

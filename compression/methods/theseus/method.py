@@ -12,24 +12,22 @@ from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
 from compression.context import Context, TaskData
-from compression.evaluation.predict import predict
 from compression.methods.layer_choice import LayerChoice, bounds_of, chosen_layers
 from compression.methods.theseus.modules import ReplaceableModule
 from compression.methods.theseus.objective import TheseusObjective
 from compression.methods.theseus.params import TheseusParams
 from compression.methods.theseus.probe import best_initialization
 from compression.training.loop import train
+from compression.training.teacher import teacher_logits
 
 
 def run(model: PreTrainedModel, data: TaskData, params: TheseusParams, context: Context) -> PreTrainedModel:
     """Compress `model` in place to one layer per module, and return it."""
-    teacher_logits = None
-    if params.distillation is not None:
-        teacher_logits = torch.from_numpy(predict(model, data.train, context.stop_if_requested))
+    teacher = teacher_logits(model, data, params.distillation, params.training, context)
 
     def begin(predecessor: PreTrainedModel, choice: LayerChoice) -> TheseusObjective:
         modules = wrap(predecessor, choice, params, context.dtype_for(params.training))
-        return TheseusObjective(predecessor, modules, params, context, teacher_logits)
+        return TheseusObjective(predecessor, modules, params, context, teacher)
 
     if params.initialization == "probe":
         choice = best_initialization(lambda c: begin(deepcopy(model), c), data, params, context)
