@@ -12,6 +12,7 @@ from compression.checkpoints.facts import Architecture, TaskType
 from compression.errors import Stopped
 from compression.events import EventWriter
 from compression.export.verify import verify
+from compression.registry import METHODS
 from compression.run import run
 from tests.compression.jobs import METHOD_SETTINGS, make_spec, run_to_end, stop_after, weights_of
 from tests.contract.test_methods import resume
@@ -43,6 +44,22 @@ def test_every_task_goes_the_whole_way(tmp_path: Path, task: TaskType, architect
     model = AUTO[task].from_pretrained(tmp_path / "out" / "model")
     assert model.config.num_hidden_layers == 2
     assert model.config.architectures == [type(model).__name__]
+
+
+@pytest.mark.parametrize(
+    ("method", "task"),
+    [
+        (name, task)
+        for name, params in sorted(METHODS.items())
+        for task in params.TASKS
+        if name != "theseus" and task != "text-classification"
+    ],
+)
+def test_every_method_serves_the_tasks_that_it_names(tmp_path: Path, method: str, task: TaskType) -> None:
+    spec = make_spec(tmp_path, [{"method": method, **METHOD_SETTINGS[method]}], task=task)
+    report = run_to_end(spec, tmp_path / "out")
+    assert report.after.bytes < report.before.bytes
+    assert verify(tmp_path / "out" / "artifacts").largest_difference < 1e-5
 
 
 @pytest.mark.parametrize("task", TASKS)
