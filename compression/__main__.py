@@ -14,6 +14,7 @@ import argparse
 import json
 import logging
 import os
+import queue
 import signal
 import sys
 import threading
@@ -97,17 +98,23 @@ def _run(spec: Path, out: Path, emit: EventWriter, stop: threading.Event) -> Non
 
 
 def _wait(emit: EventWriter, stop: threading.Event) -> None:
-    """Pay for the imports ahead of the job. The end of standard input is the end of the parent, and of this process."""
+    """Pay for the imports ahead of the job."""
+    orders: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_listen_to_parent, args=(orders,), daemon=True).start()
+
     import compression.run  # noqa: F401
 
     emit(ReadyEvent())
-    if line := sys.stdin.readline():
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        order = json.loads(line)
-        _run(Path(order["spec"]), Path(order["out"]), emit, stop)
+    order = json.loads(orders.get())
+    _run(Path(order["spec"]), Path(order["out"]), emit, stop)
 
 
-def _end_with_parent() -> NoReturn:
+def _listen_to_parent(orders: "queue.Queue[str]") -> NoReturn:
+    """The end of standard input is the end of the parent, and of this process, also in the middle of the imports."""
+    line = sys.stdin.readline()
+    if not line:
+        os._exit(0)
+    orders.put(line)
     sys.stdin.read()
     os._exit(1)
 

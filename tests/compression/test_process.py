@@ -102,6 +102,13 @@ def test_it_ends_when_its_parent_does(tmp_path: Path) -> None:
         assert process.wait(5) == 1
 
 
+def test_it_ends_when_its_parent_does_while_it_imports() -> None:
+    command = [sys.executable, "-m", "compression", "wait"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        said, _ = process.communicate(timeout=30)  # closes standard input at once
+    assert (process.returncode, said) == (0, b"")  # it never came to the end of its imports
+
+
 def test_an_input_at_fault_exits_with_65_and_says_why(tmp_path: Path) -> None:
     spec = make_spec(tmp_path, [SHORT])
     (spec.model / "tokenizer.json").write_text("{}")

@@ -85,7 +85,7 @@ def test_a_job_whose_process_worker_and_both_are_killed_ends_with_the_same_weigh
                 process.kill()
         if victims != "process":
             worker.kill()
-            wait_until(partial(all_gone, processes), 30)  # one that still imports torch does so to the end
+            wait_until(partial(all_gone, processes), 5)
             worker = fleet.start_worker(real=True)
     done = service.wait_for_state(job.id, [JobState.SUCCEEDED])
     assert (done.attempt, len(service.events(job.id, "succeeded"))) == (4, 1)
