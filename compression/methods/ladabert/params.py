@@ -8,11 +8,10 @@ from compression.checkpoints.facts import Architecture, TaskType
 from compression.methods.low_rank.params import LowRankParams, Weighting
 from compression.methods.prune.params import PruneParams
 from compression.methods.shape import ModelShape
-from compression.settings import Settings
-from compression.training.params import Distillation, Training
+from compression.training.params import Trained
 
 
-class LadaBertParams(Settings):
+class LadaBertParams(Trained):
     """Factorise the weight matrices, then prune the factors during a training that imitates the whole model."""
 
     PAPER: ClassVar[str] = (
@@ -29,14 +28,6 @@ class LadaBertParams(Settings):
     """The part of the ratio, as its power, that factorisation has; pruning has the rest."""
     weighting: Weighting = "inputs"
     """Which error the factorisation makes small, as in `low_rank`."""
-    training: Training = Training(learning_rate=5e-5, clip_norm=1.0)
-    """During which the factors are pruned."""
-    distillation: Distillation | None = Distillation()
-    """Pull towards the logits of the model that this step got."""
-
-    @property
-    def trains(self) -> Training:
-        return self.training
 
     @property
     def factorisation(self) -> LowRankParams:
@@ -44,7 +35,6 @@ class LadaBertParams(Settings):
             keep_share=self.ratio**-self.low_rank_part,
             weighting=self.weighting,
             recovery=None,
-            distillation=None,
         )
 
     @property

@@ -7,14 +7,13 @@ from pydantic import Field, model_validator
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.errors import InputError, Problem
 from compression.methods.shape import ModelShape
-from compression.settings import Settings
-from compression.training.params import Distillation, Training
+from compression.training.params import Distillation, Recovered
 
 Rule = Literal["top", "bottom", "alternate", "symmetric"]
 Strategy = Rule | Literal["contribution"]
 
 
-class LayerDropParams(Settings):
+class LayerDropParams(Recovered):
     """Delete layers of the fine-tuned model by a rule or by what they contribute, then train the rest to recover."""
 
     PAPER: ClassVar[str] = (
@@ -34,8 +33,6 @@ class LayerDropParams(Settings):
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     """For `contribution`: only layers go whose output is more similar to their input than this (mean cosine; the paper
     uses 0.9 to 0.95). `keep_layers` then is the fewest that stay."""
-    recovery: Training | None = Training(learning_rate=5e-5, clip_norm=1.0)
-    """Training of the whole remaining model; null to deliver it untrained."""
     distillation: Distillation | None = None
     """A pull towards the logits of the model with all its layers during recovery."""
 
@@ -43,14 +40,7 @@ class LayerDropParams(Settings):
     def _settings_agree(self) -> Self:
         if self.threshold is not None and self.strategy != "contribution":
             raise ValueError("threshold is for the strategy contribution: leave it out, or choose that")
-        if self.distillation is not None and self.recovery is None:
-            raise ValueError("distillation is part of the recovery: leave it out, or ask for recovery")
         return self
-
-    @property
-    def trains(self) -> Training | None:
-        """The training that this step does, for plans and estimates."""
-        return self.recovery
 
     def depth(self, layers: int) -> int:
         """Layers that stay, the fewest where a threshold decides.

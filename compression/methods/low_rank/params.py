@@ -7,13 +7,12 @@ from pydantic import Field
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.errors import InputError, Problem
 from compression.methods.shape import ModelShape
-from compression.settings import Settings
-from compression.training.params import Distillation, Training
+from compression.training.params import Recovered
 
 Weighting = Literal["none", "inputs", "gradients"]
 
 
-class LowRankParams(Settings):
+class LowRankParams(Recovered):
     """Put products of two thin matrices in the place of weight matrices, then train to recover."""
 
     PAPER: ClassVar[str] = (
@@ -33,14 +32,6 @@ class LowRankParams(Settings):
     """Factorise the table of the word pieces too."""
     rows: Annotated[int, Field(ge=1, le=100_000)] = 512
     """Training rows that the weighting looks at."""
-    recovery: Training | None = Training(learning_rate=5e-5, clip_norm=1.0)
-    """Training of the whole factorised model; null to deliver it untrained."""
-    distillation: Distillation | None = Distillation()
-    """Pull of the recovery towards the logits of the model that this step got."""
-
-    @property
-    def trains(self) -> Training | None:
-        return self.recovery
 
     def resulting(self, shape: ModelShape) -> ModelShape:
         """The shape this step leaves.

@@ -7,11 +7,10 @@ from pydantic import Field
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.errors import InputError, Problem
 from compression.methods.shape import ModelShape
-from compression.settings import Settings
-from compression.training.params import Distillation, Training
+from compression.training.params import Recovered
 
 
-class NarrowParams(Settings):
+class NarrowParams(Recovered):
     """Remove the feed-forward neurons that matter least, the same number in every layer, then train to recover."""
 
     PAPER: ClassVar[str] = (
@@ -29,14 +28,6 @@ class NarrowParams(Settings):
     """Neurons go in so many equal rounds, scored anew before each: all at once keeps much less quality."""
     rows: Annotated[int, Field(ge=1, le=100_000)] = 512
     """Training rows that the neurons are scored on in each round."""
-    recovery: Training | None = Training(learning_rate=5e-5, clip_norm=1.0)
-    """Training of the whole narrower model; null to deliver it untrained."""
-    distillation: Distillation | None = Distillation()
-    """Pull of the recovery towards the logits of the model that this step got."""
-
-    @property
-    def trains(self) -> Training | None:
-        return self.recovery
 
     def kept(self, intermediate_size: int) -> int:
         """Neurons that stay in a layer of so many.

@@ -7,11 +7,10 @@ from pydantic import Field
 
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.methods.shape import ModelShape
-from compression.settings import Settings
-from compression.training.params import Distillation, Training
+from compression.training.params import Trained
 
 
-class PruneParams(Settings):
+class PruneParams(Trained):
     """Set the smallest weights to zero, more and more of them during training, and store what is left."""
 
     PAPER: ClassVar[str] = "Zhu and Gupta, To prune, or not to prune, ICLR 2018 workshop"
@@ -27,13 +26,6 @@ class PruneParams(Settings):
     storage: Literal["packed", "dense"] = "packed"
     """`packed` stores a bit for each weight and the values that are not zero, and loads by the function that comes with
     it; `dense` is an ordinary checkpoint, as large as before."""
-    training: Training = Training(learning_rate=5e-5, clip_norm=1.0)
-    distillation: Distillation | None = Distillation()
-    """Pull towards the logits of the model that this step got."""
-
-    @property
-    def trains(self) -> Training:
-        return self.training
 
     def full_step(self, steps: int) -> int:
         """The last step after which weights are removed, of so many."""

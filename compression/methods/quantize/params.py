@@ -6,11 +6,10 @@ from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.methods.shape import ModelShape
-from compression.settings import Settings
-from compression.training.params import Distillation, Training
+from compression.training.params import Distillation, Recovered, Training
 
 
-class QuantizeParams(Settings):
+class QuantizeParams(Recovered):
     """Hold weights in fewer bits: an ONNX file of 8 bits that is a quarter as large and much faster, or bfloat16."""
 
     PAPER: ClassVar[str] = "Zafrir et al., Q8BERT: Quantized 8Bit BERT, 2019"
@@ -35,14 +34,7 @@ class QuantizeParams(Settings):
     def _settings_agree(self) -> Self:
         if self.recovery is not None and self.scheme == "bfloat16":
             raise ValueError("recovery is for 8 bits: bfloat16 loses next to nothing that could be recovered")
-        if self.distillation is not None and self.recovery is None:
-            raise ValueError("distillation is part of the recovery: leave it out, or ask for recovery")
         return self
-
-    @property
-    def trains(self) -> Training | None:
-        """The training that this step does, for plans and estimates."""
-        return self.recovery
 
     def resulting(self, shape: ModelShape) -> ModelShape:
         """The shape this step leaves: quantisation changes none."""
