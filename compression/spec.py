@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from compression.checkpoints.facts import ModelFacts
+from compression.checkpoints.traits import what_it_lacks
 from compression.data.summary import DatasetSummary
 from compression.errors import InputError, Problem
 from compression.methods.quantize.params import QuantizeParams
@@ -140,7 +141,8 @@ def _unfit(step: Step, index: int, model: ModelFacts) -> Iterator[Problem]:
         ("task", model.task, step.TASKS),
     ):
         if own not in served:
-            message = f"{step.method} does not serve the {kind} {own}, only {', '.join(served)}"
+            why = f" ({what_it_lacks(model.architecture)})" if kind == "architecture" else ""
+            message = f"{step.method} does not serve the {kind} {own}{why}, only {', '.join(served)}"
             yield Problem("method_does_not_fit", message, f"/steps/{index}/method")
 
 

@@ -24,6 +24,27 @@ LABELS: dict[TaskType, tuple[str, ...]] = {
 }
 
 
+BRACKETED = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+WORD_PIECE: dict[Architecture, tuple[str, tuple[str, ...]]] = {
+    "bert": ("BertTokenizer", BRACKETED),
+    "distilbert": ("DistilBertTokenizer", BRACKETED),
+    "electra": ("ElectraTokenizer", BRACKETED),
+    "mpnet": ("MPNetTokenizer", ("<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>")),
+}
+UNIGRAM: dict[Architecture, tuple[str, tuple[str, ...]]] = {
+    "xlm-roberta": ("XLMRobertaTokenizer", ("<s>", "<pad>", "</s>", "<unk>", "<mask>")),
+    "camembert": ("CamembertTokenizer", ("<s>", "<pad>", "</s>", "<unk>", "<mask>")),
+}
+"""Class of the tokenizer, and its special tokens by id."""
+SPECIAL: dict[Architecture, dict[str, Any]] = {
+    "roberta": {"type_vocab_size": 1},
+    "xlm-roberta": {"type_vocab_size": 1},
+    "camembert": {"type_vocab_size": 1},
+    "electra": {"embedding_size": 8},
+}
+"""What its config says beside the sizes."""
+
+
 def make_tiny_checkpoint(
     folder: Path,
     architecture: Architecture = "bert",
@@ -63,9 +84,8 @@ def make_tiny_checkpoint(
 def _random_model(
     architecture: Architecture, task: TaskType, layers: int, hidden: int, vocabulary: int, labels: list[str]
 ) -> "PreTrainedModel":
-    import transformers
 
-    from compression.architectures import ANATOMIES
+    from compression.architectures import anatomy
 
     common: dict[str, Any] = {
         "vocab_size": vocabulary,
@@ -74,41 +94,33 @@ def _random_model(
         "id2label": dict(enumerate(labels)),
         "label2id": {label: i for i, label in enumerate(labels)},
     }
-    model_class = ANATOMIES[architecture, task].model_class
-    if architecture == "distilbert":
-        common |= {"n_layers": layers, "dim": hidden, "n_heads": 2, "hidden_dim": 2 * hidden}
-        return model_class(transformers.DistilBertConfig(max_position_embeddings=MAX_LENGTH, **common))
-    common |= {"num_hidden_layers": layers, "hidden_size": hidden}
-    common |= {"num_attention_heads": 2, "intermediate_size": 2 * hidden}
-    if architecture == "bert":
-        return model_class(transformers.BertConfig(max_position_embeddings=MAX_LENGTH, **common))
-    # RoBERTa counts positions from its padding id + 1.
-    return model_class(
-        transformers.RobertaConfig(max_position_embeddings=MAX_LENGTH + 2, type_vocab_size=1, **common)
-    )
+    wanted = anatomy(architecture, task)
+    common |= {"num_hidden_layers": layers, "hidden_size": hidden, "num_attention_heads": 2}
+    common |= {wanted.intermediate_size: 2 * hidden}
+    # Where positions are counted from the padding id + 1, there are two more.
+    common |= {"max_position_embeddings": MAX_LENGTH + (2 if wanted.positions_after_padding else 0)}
+    return wanted.model_class(wanted.config_class(**common | SPECIAL.get(architecture, {})))
 
 
 def _tokenizer(architecture: Architecture) -> "PreTrainedTokenizerBase":
+    import transformers
     from tokenizers.pre_tokenizers import ByteLevel
-    from transformers import BertTokenizer, DistilBertTokenizer, RobertaTokenizer
 
     if architecture == "roberta":
         merges = [("t", "h"), ("th", "e"), ("i", "s"), ("Ġ", "the")]
         bytes_and_merges = [*sorted(ByteLevel.alphabet()), *map("".join, merges)]
         tokens = ["<s>", "<pad>", "</s>", "<unk>", *bytes_and_merges, "<mask>"]
         vocabulary = {token: i for i, token in enumerate(tokens)}
-        return RobertaTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_LENGTH)  # type: ignore[arg-type]
+        return transformers.RobertaTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_LENGTH)  # type: ignore[arg-type]
     characters = string.ascii_lowercase + string.digits + string.punctuation
-    tokens = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        *characters,
-        *(f"##{c}" for c in characters),
-        *WORDS,
-    ]
+    if architecture in UNIGRAM:
+        name, special = UNIGRAM[architecture]
+        scored = [(piece, 0.0) for piece in special]
+        scored += [(piece, -9.0) for piece in ("\u2581", *characters)]
+        scored += [(f"\u2581{word}", -3.0 - i / 100) for i, word in enumerate(WORDS)]
+        return getattr(transformers, name)(vocab=scored, model_max_length=MAX_LENGTH)  # type: ignore[no-any-return]
+    name, special = WORD_PIECE[architecture]
+    tokens = [*special, *characters, *(f"##{c}" for c in characters), *WORDS]
     vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
-    tokenizer_class = BertTokenizer if architecture == "bert" else DistilBertTokenizer
-    return tokenizer_class(vocab=vocabulary, do_lower_case=True, model_max_length=MAX_LENGTH)
+    tokenizer_class = getattr(transformers, name)
+    return tokenizer_class(vocab=vocabulary, do_lower_case=True, model_max_length=MAX_LENGTH)  # type: ignore[no-any-return]

@@ -1,62 +1,32 @@
 """Where layers, embeddings and heads sit in each architecture, so that no method names a module path."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any
 
+import torch
+import transformers
 from torch import nn
-from transformers import (
-    BertConfig,
-    BertForQuestionAnswering,
-    BertForSequenceClassification,
-    BertForTokenClassification,
-    DistilBertConfig,
-    DistilBertForQuestionAnswering,
-    DistilBertForSequenceClassification,
-    DistilBertForTokenClassification,
-    PretrainedConfig,
-    PreTrainedModel,
-    RobertaConfig,
-    RobertaForQuestionAnswering,
-    RobertaForSequenceClassification,
-    RobertaForTokenClassification,
-)
+from transformers import PretrainedConfig, PreTrainedModel
 
+from compression.checkpoints.bodies import BODIES, Body
+from compression.checkpoints.config import CLASSES
 from compression.checkpoints.facts import Architecture, ModelFacts, TaskType
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """What all models of an architecture share: the config, and paths to the modules that methods work on."""
-
-    config_class: type[PretrainedConfig]
-    layers: str
-    """The list that the encoder walks: each element maps hidden states (B, L, H) to hidden states (B, L, H)."""
-    embeddings: str
-    attention: tuple[str, str, str, str] = (
-        "attention.self.query",
-        "attention.self.key",
-        "attention.self.value",
-        "attention.output.dense",
-    )
-    """In a layer, the linear maps from hidden states to queries, keys and values, and from values back."""
-    feed_forward: tuple[str, str] = ("intermediate.dense", "output.dense")
-    """In a layer, the linear maps from hidden states to neurons and back."""
-    intermediate_size: str = "intermediate_size"
-    """What the config calls the number of these neurons."""
-    positions_after_padding: bool = False
-    """Positions are counted from the padding id + 1, which therefore must stay what it is."""
-
-    @property
-    def word_embeddings(self) -> str:
-        return f"{self.embeddings}.word_embeddings"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Anatomy(Body):
     """One class of model: an architecture with the head of a task."""
 
+    config_class: type[PretrainedConfig]
     model_class: type[PreTrainedModel]
     head: tuple[str, ...]
     """Modules between the last layer and the logits."""
+
+    def entry_of(self, model: PreTrainedModel) -> nn.Module:
+        """What puts out the states that the first layer takes."""
+        modules: dict[str, nn.Module] = dict(model.named_modules())
+        return next(modules[path] for path in (*self.entry, self.embeddings) if path in modules)
 
     def layers_of(self, model: PreTrainedModel) -> nn.ModuleList:
         layers = model.get_submodule(self.layers)
@@ -104,50 +74,33 @@ class Anatomy(Body):
         return [model.get_submodule(path) for path in self.head]
 
 
-_BODIES: dict[Architecture, Body] = {
-    "bert": Body(BertConfig, "bert.encoder.layer", "bert.embeddings"),
-    "roberta": Body(
-        RobertaConfig, "roberta.encoder.layer", "roberta.embeddings", positions_after_padding=True
-    ),
-    "distilbert": Body(
-        DistilBertConfig,
-        "distilbert.transformer.layer",
-        "distilbert.embeddings",
-        attention=("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin"),
-        feed_forward=("ffn.lin1", "ffn.lin2"),
-        intermediate_size="hidden_dim",
-    ),
-}
-_HEADS: dict[tuple[Architecture, TaskType], tuple[type[PreTrainedModel], tuple[str, ...]]] = {
-    ("bert", "text-classification"): (BertForSequenceClassification, ("bert.pooler", "classifier")),
-    ("bert", "token-classification"): (BertForTokenClassification, ("classifier",)),
-    ("bert", "question-answering"): (BertForQuestionAnswering, ("qa_outputs",)),
-    ("roberta", "text-classification"): (RobertaForSequenceClassification, ("classifier",)),
-    ("roberta", "token-classification"): (RobertaForTokenClassification, ("classifier",)),
-    ("roberta", "question-answering"): (RobertaForQuestionAnswering, ("qa_outputs",)),
-    ("distilbert", "text-classification"): (
-        DistilBertForSequenceClassification,
-        ("pre_classifier", "classifier"),
-    ),
-    ("distilbert", "token-classification"): (DistilBertForTokenClassification, ("classifier",)),
-    ("distilbert", "question-answering"): (DistilBertForQuestionAnswering, ("qa_outputs",)),
-}
-ANATOMIES: dict[tuple[Architecture, TaskType], Anatomy] = {
-    (architecture, task): Anatomy(**asdict(_BODIES[architecture]), model_class=model_class, head=head)
-    for (architecture, task), (model_class, head) in _HEADS.items()
-}
-"""Where things sit in each class of model that is accepted."""
-
-_BY_CLASS = {anatomy.model_class: anatomy for anatomy in ANATOMIES.values()}
+@cache
+def anatomy(architecture: Architecture, task: TaskType) -> Anatomy:
+    """Where things sit in one of the classes of model that are accepted."""
+    body = BODIES[architecture]
+    (model_class,) = (name for name, its_task in CLASSES[architecture].items() if its_task == task)
+    return Anatomy(
+        **{field.name: getattr(body, field.name) for field in fields(body)},
+        config_class=getattr(transformers, f"{body.name}Config"),
+        model_class=getattr(transformers, model_class),
+        head=body.heads[task],
+    )
 
 
 def anatomy_for(facts: ModelFacts) -> Anatomy:
     """The anatomy of the model that a checkpoint holds."""
-    return ANATOMIES[facts.architecture, facts.task]
+    return anatomy(facts.architecture, facts.task)
 
 
 def anatomy_of(model: PreTrainedModel) -> Anatomy:
-    return _BY_CLASS[type(model)]
+    architecture: Any = model.config.model_type
+    return anatomy(architecture, CLASSES[architecture][type(model).__name__])
+
+
+def states_of(output: Any) -> torch.Tensor:
+    """The hidden states (B, L, H) of what a layer puts out: some put them into a tuple."""
+    states: torch.Tensor = output[0] if isinstance(output, tuple) else output
+    return states
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -1,9 +1,11 @@
-"""`config.json`: the keys that may reach transformers, each with its bounds, and what they say together."""
+"""`config.json`, judged: each key by its bounds, and what they say together."""
 
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from compression.checkpoints.bodies import BODIES
+from compression.checkpoints.config_keys import CONFIGS, CheckedConfig
 from compression.checkpoints.facts import Architecture, ProblemType, TaskType
 from compression.errors import InputError, Problem
 
@@ -12,16 +14,13 @@ HEADS: dict[str, TaskType] = {
     "ForTokenClassification": "token-classification",
     "ForQuestionAnswering": "question-answering",
 }
-NAMES: dict[Architecture, str] = {"bert": "Bert", "roberta": "Roberta", "distilbert": "DistilBert"}
 CLASSES: dict[Architecture, dict[str, TaskType]] = {
-    architecture: {f"{name}{head}": task for head, task in HEADS.items()}
-    for architecture, name in NAMES.items()
+    architecture: {f"{body.name}{head}": task for head, task in HEADS.items() if task in body.heads}
+    for architecture, body in BODIES.items()
 }
 """The classes of transformers that are accepted, and the task that each is for."""
 LABELLED: tuple[TaskType, ...] = ("text-classification", "token-classification")
 """Tasks whose labels the config names."""
-MAX_LABELS = 1000
-
 REFUSED = {
     "auto_map": (
         "remote_code",
@@ -37,128 +36,6 @@ REFUSED = {
 }
 """Keys that may only be absent or hold nothing."""
 
-Layers = Annotated[int, Field(ge=1, le=128)]
-Heads = Annotated[int, Field(ge=1, le=256)]
-Width = Annotated[int, Field(ge=1, le=16_384)]
-InnerWidth = Annotated[int, Field(ge=1, le=65_536)]
-Vocabulary = Annotated[int, Field(ge=1, le=1_000_000)]
-Positions = Annotated[int, Field(ge=4, le=65_536)]
-TokenTypes = Annotated[int, Field(ge=1, le=16)]
-TokenId = Annotated[int, Field(ge=0, lt=1_000_000)]
-Rate = Annotated[float, Field(ge=0, lt=1)]
-Epsilon = Annotated[float, Field(gt=0, le=0.1)]
-Deviation = Annotated[float, Field(ge=0, le=10)]
-Label = Annotated[str, Field(min_length=1, max_length=200)]
-Activation = Literal["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh"]
-Dtype = Literal["float32", "float16", "bfloat16"]
-
-
-class Form(BaseModel):
-    """How weights are stored that are not the architecture's own: see `plankwright_model.py`."""
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
-    low_rank: Annotated[dict[str, Width], Field(max_length=2000)] = {}
-    """Rank by path of the module."""
-    packed: bool = False
-
-
-class _Config(BaseModel):
-    """What the architectures share. Keys not declared in these classes are dropped and reach nobody."""
-
-    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
-
-    architectures: list[str] | None = None
-    vocab_size: Vocabulary
-    max_position_embeddings: Positions
-    pad_token_id: TokenId | None = 0
-    initializer_range: Deviation = 0.02
-    id2label: Annotated[dict[str, Label], Field(min_length=1, max_length=MAX_LABELS)] | None = None
-    label2id: Annotated[dict[str, int], Field(max_length=MAX_LABELS)] | None = None
-    num_labels: Annotated[int, Field(ge=1, le=MAX_LABELS)] | None = None
-    problem_type: (
-        Literal["regression", "single_label_classification", "multi_label_classification"] | None
-    ) = None
-    dtype: Dtype | None = None
-    torch_dtype: Dtype | None = None
-    plankwright: Form | None = None
-
-    @property
-    def labels(self) -> list[str]:
-        """Names by class id, those of transformers where the config gives none."""
-        if self.id2label is not None:
-            return [self.id2label[str(i)] for i in range(len(self.id2label))]
-        return [f"LABEL_{i}" for i in range(self.num_labels or 2)]
-
-    @property
-    def max_length(self) -> int:
-        return self.max_position_embeddings
-
-
-class _BertLikeConfig(_Config):
-    hidden_size: Width
-    num_hidden_layers: Layers
-    num_attention_heads: Heads
-    intermediate_size: InnerWidth
-    type_vocab_size: TokenTypes = 2
-    hidden_act: Activation = "gelu"
-    hidden_dropout_prob: Rate = 0.1
-    attention_probs_dropout_prob: Rate = 0.1
-    classifier_dropout: Rate | None = None
-    layer_norm_eps: Epsilon = 1e-12
-
-
-class BertConfig(_BertLikeConfig):
-    model_type: Literal["bert"]
-
-
-class RobertaConfig(_BertLikeConfig):
-    model_type: Literal["roberta"]
-    pad_token_id: TokenId = 1
-
-    @property
-    def max_length(self) -> int:
-        """Positions are counted from the padding id + 1."""
-        return self.max_position_embeddings - self.pad_token_id - 1
-
-
-class DistilBertConfig(_Config):
-    model_type: Literal["distilbert"]
-    dim: Width
-    n_layers: Layers
-    n_heads: Heads
-    hidden_dim: InnerWidth
-    sinusoidal_pos_embds: bool = False
-    activation: Activation = "gelu"
-    dropout: Rate = 0.1
-    attention_dropout: Rate = 0.1
-    seq_classif_dropout: Rate = 0.2
-    qa_dropout: Rate = 0.1
-
-    @property
-    def hidden_size(self) -> int:
-        return self.dim
-
-    @property
-    def num_hidden_layers(self) -> int:
-        return self.n_layers
-
-    @property
-    def num_attention_heads(self) -> int:
-        return self.n_heads
-
-    @property
-    def intermediate_size(self) -> int:
-        return self.hidden_dim
-
-
-CheckedConfig = BertConfig | RobertaConfig | DistilBertConfig
-_MODELS: dict[str, type[CheckedConfig]] = {
-    "bert": BertConfig,
-    "roberta": RobertaConfig,
-    "distilbert": DistilBertConfig,
-}
-
 
 def parse_config(raw: dict[str, Any]) -> CheckedConfig:
     """Judge the content of a `config.json`.
@@ -172,11 +49,11 @@ def parse_config(raw: dict[str, Any]) -> CheckedConfig:
             _problem("position_embedding_type", "unsupported_config", "only absolute positions are supported")
         )
     model_type = raw.get("model_type")
-    if not isinstance(model_type, str) or model_type not in _MODELS:
-        message = f"supported are the model types {', '.join(_MODELS)}"
+    if not isinstance(model_type, str) or model_type not in CONFIGS:
+        message = f"supported are the model types {', '.join(CONFIGS)}"
         raise InputError([*problems, _problem("model_type", "unsupported_architecture", message)])
     try:
-        config = _MODELS[model_type].model_validate(raw)
+        config = CONFIGS[model_type].model_validate(raw)
     except ValidationError as error:
         wrong = {
             str(detail["loc"][0]): detail["msg"]
@@ -225,11 +102,7 @@ def _size_problems(config: CheckedConfig) -> list[Problem]:
     problems = []
     if config.hidden_size % config.num_attention_heads:
         message = f"{config.hidden_size} is not divisible by the {config.num_attention_heads} attention heads"
-        problems.append(
-            _problem(
-                "dim" if config.model_type == "distilbert" else "hidden_size", "inconsistent_config", message
-            )
-        )
+        problems.append(_problem(config.WIDTH, "inconsistent_config", message))
     if config.pad_token_id is not None and config.pad_token_id >= config.vocab_size:
         message = f"{config.pad_token_id} is outside the vocabulary of {config.vocab_size}"
         problems.append(_problem("pad_token_id", "inconsistent_config", message))

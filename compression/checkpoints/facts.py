@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Architecture = Literal["bert", "roberta", "distilbert"]
+Architecture = Literal["bert", "roberta", "distilbert", "xlm-roberta", "camembert", "electra", "mpnet"]
+"""Named as `model_type` in a config."""
 TaskType = Literal["text-classification", "token-classification", "question-answering"]
 """Named as the Hugging Face Hub names them. A checkpoint's own class tells its task."""
 ProblemType = Literal["single_label", "multi_label", "regression"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compression.checkpoints.config import CheckedConfig
+from compression.checkpoints.config_keys import CheckedConfig
 from compression.checkpoints.layout import expected_tensors, may_be_factorised
 from compression.checkpoints.safetensors_header import TensorInfo
 from compression.checkpoints.weights import OWN_FORM

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from compression.checkpoints.config import LABELLED, CheckedConfig, parse_config, problem_type_of, task_of
+from compression.checkpoints.config import LABELLED, parse_config, problem_type_of, task_of
+from compression.checkpoints.config_keys import CheckedConfig
 from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.form import form_problems, unpack
 from compression.checkpoints.layout import expected_tensors

@@ -3,14 +3,16 @@
 import re
 from collections.abc import Iterator
 
-from compression.checkpoints.config import CheckedConfig, task_of
+from compression.checkpoints.bodies import BODIES, Body
+from compression.checkpoints.config import task_of
+from compression.checkpoints.config_keys import CheckedConfig, DistilBertConfig, ElectraConfig, MPNetConfig
 
 Shape = tuple[int, ...]
 
 HARMLESS = re.compile(
-    r"(bert|roberta|distilbert)\.embeddings\.(position_ids|token_type_ids)"
+    r"(bert|roberta|distilbert|electra|mpnet)\.embeddings\.(position_ids|token_type_ids)"
     # Buffers and an unused layer that older versions of transformers saved.
-    r"|(bert|roberta)\.pooler\.dense\.(weight|bias)"
+    r"|(bert|roberta|mpnet)\.pooler\.dense\.(weight|bias)"
 )
 """Extra tensors that change nothing."""
 
@@ -21,12 +23,11 @@ def is_head(name: str) -> bool:
 
 def expected_tensors(config: CheckedConfig) -> dict[str, Shape]:
     """Name and shape of every weight of a model with this config."""
-    body = config.model_type
-    shapes = {f"{body}.embeddings.{name}": shape for name, shape in _embeddings(config)}
-    layer = _distilbert_layer if body == "distilbert" else _bert_layer
-    layers = f"{body}.transformer.layer" if body == "distilbert" else f"{body}.encoder.layer"
+    body = BODIES[config.model_type]
+    shapes = {f"{body.embeddings}.{name}": shape for name, shape in _embeddings(config)}
+    shapes |= {f"{body.root}.{name}": shape for name, shape in _beside_the_layers(config)}
     for index in range(config.num_hidden_layers):
-        shapes |= {f"{layers}.{index}.{name}": shape for name, shape in layer(config)}
+        shapes |= {f"{body.layers}.{index}.{name}": shape for name, shape in _layer(config, body)}
     shapes |= dict(_head(config))
     return _factorised(shapes, config.plankwright.low_rank) if config.plankwright else shapes
 
@@ -50,42 +51,44 @@ def _factorised(shapes: dict[str, Shape], ranks: dict[str, int]) -> dict[str, Sh
 
 def may_be_factorised(config: CheckedConfig) -> set[str]:
     """Paths of the modules whose weight is a matrix of the layers or the table of the word pieces."""
+    body = BODIES[config.model_type]
     whole = expected_tensors(config.model_copy(update={"plankwright": None}))
     return {
         name.removesuffix(".weight")
         for name, shape in whole.items()
-        if len(shape) == 2 and (".layer." in name or name.endswith(".word_embeddings.weight"))
+        if len(shape) == 2
+        and (name.startswith(f"{body.layers}.") or name == f"{body.word_embeddings}.weight")
     }
 
 
 def _embeddings(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
-    width = config.hidden_size
+    width = config.embedding_size if isinstance(config, ElectraConfig) else config.hidden_size
     yield "word_embeddings.weight", (config.vocab_size, width)
     yield "position_embeddings.weight", (config.max_position_embeddings, width)
-    if config.model_type != "distilbert":
+    if not isinstance(config, (DistilBertConfig, MPNetConfig)):
         yield "token_type_embeddings.weight", (config.type_vocab_size, width)
     yield from _norm("LayerNorm", width)
 
 
-def _bert_layer(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
-    width, inner = config.hidden_size, config.intermediate_size
-    for name in ("query", "key", "value"):
-        yield from _linear(f"attention.self.{name}", width, width)
-    yield from _linear("attention.output.dense", width, width)
-    yield from _norm("attention.output.LayerNorm", width)
-    yield from _linear("intermediate.dense", inner, width)
-    yield from _linear("output.dense", width, inner)
-    yield from _norm("output.LayerNorm", width)
+def _beside_the_layers(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
+    """What stands between the embeddings and the layers, or is used by all of them."""
+    match config:
+        case ElectraConfig() if config.embedding_size != config.hidden_size:
+            yield from _linear("embeddings_project", config.hidden_size, config.embedding_size)
+        case MPNetConfig():
+            buckets = config.relative_attention_num_buckets
+            yield "encoder.relative_attention_bias.weight", (buckets, config.num_attention_heads)
 
 
-def _distilbert_layer(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
+def _layer(config: CheckedConfig, body: Body) -> Iterator[tuple[str, Shape]]:
     width, inner = config.hidden_size, config.intermediate_size
-    for name in ("q_lin", "k_lin", "v_lin", "out_lin"):
-        yield from _linear(f"attention.{name}", width, width)
-    yield from _norm("sa_layer_norm", width)
-    yield from _linear("ffn.lin1", inner, width)
-    yield from _linear("ffn.lin2", width, inner)
-    yield from _norm("output_layer_norm", width)
+    into, out_of = body.feed_forward
+    for name in body.attention:
+        yield from _linear(name, width, width)
+    yield from _linear(into, inner, width)
+    yield from _linear(out_of, width, inner)
+    for name in body.norms:
+        yield from _norm(name, width)
 
 
 def _head(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
@@ -94,7 +97,7 @@ def _head(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
         yield from _linear("classifier", classes, width)
     elif task_of(config) == "question-answering":
         yield from _linear("qa_outputs", 2, width)
-    elif config.model_type == "roberta":
+    elif BODIES[config.model_type].heads["text-classification"] == ("classifier",):
         yield from _linear("classifier.dense", width, width)
         yield from _linear("classifier.out_proj", classes, width)
     else:

@@ -84,7 +84,7 @@ def load_model(
         folder,
         config=config,
         dtype=dtype,
-        attn_implementation="sdpa",
+        attn_implementation="sdpa" if anatomy.model_class._supports_sdpa else "eager",
         use_safetensors=True,
         local_files_only=True,
         output_loading_info=True,

@@ -7,8 +7,18 @@ from compression.checkpoints.facts import Architecture
 from compression.errors import InputError, Problem
 from compression.strict_json import read_json_object
 
-MAX_BYTES = 16_000_000
+MAX_BYTES = 32_000_000
+"""A tokenizer.json of 250,000 entries has 17 million."""
 MAX_TOKEN_ID = 10_000_000
+WORD_PIECE, BPE = ["vocab.txt"], ["vocab.json", "merges.txt"]
+VOCABULARIES: dict[Architecture, list[str]] = {
+    "bert": WORD_PIECE,
+    "distilbert": WORD_PIECE,
+    "electra": WORD_PIECE,
+    "mpnet": WORD_PIECE,
+    "roberta": BPE,
+}
+"""Files that do where there is no tokenizer.json; for other architectures there are none."""
 
 
 def count_token_ids(folder: Path, architecture: Architecture) -> int:
@@ -35,21 +45,25 @@ def _count_in_tokenizer_json(path: Path) -> int:
     content = read_json_object(path, MAX_BYTES)
     model, added = content.get("model"), content.get("added_tokens") or []
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
-    if not isinstance(vocabulary, dict) or not isinstance(added, list):
-        raise _invalid("it holds no vocabulary of WordPiece or BPE", path)
+    if not isinstance(vocabulary, (dict, list)) or not isinstance(added, list):
+        raise _invalid("it holds no vocabulary of WordPiece, BPE or Unigram", path)
+    # The pieces of Unigram have their places for ids.
+    known = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
     ids = [token.get("id") if isinstance(token, dict) else None for token in added]
-    return _count([*vocabulary.values(), *ids], path)
+    return _count([*known, *ids], path)
 
 
 def _count_in_vocabulary(folder: Path, architecture: Architecture) -> int:
-    needed = ["vocab.json", "merges.txt"] if architecture == "roberta" else ["vocab.txt"]
-    if not all((folder / name).is_file() for name in needed):
+    needed = VOCABULARIES.get(architecture, [])
+    if not needed or not all((folder / name).is_file() for name in needed):
+        others = f", or {' and '.join(needed)}," if needed else ""
         message = (
-            f"there is no tokenizer: tokenizer.json, or {' and '.join(needed)}, belongs to the checkpoint"
+            f"there is no tokenizer: tokenizer.json{others} belongs to the checkpoint; save_pretrained of a tokenizer "
+            "writes it"
         )
         raise InputError(Problem("missing_tokenizer", message, "tokenizer.json"))
     path = folder / needed[0]
-    if architecture == "roberta":
+    if needed == BPE:
         _read_text(folder / "merges.txt")
         return _count(list(read_json_object(path, MAX_BYTES).values()), path)
     # Not splitlines(): vocabularies hold tokens that Unicode counts as line ends.

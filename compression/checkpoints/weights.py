@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from compression.checkpoints.config import CheckedConfig, task_of
+from compression.checkpoints.config import task_of
+from compression.checkpoints.config_keys import CheckedConfig
 from compression.checkpoints.layout import HARMLESS, expected_tensors, is_head
 from compression.checkpoints.safetensors_header import TensorInfo, read_header
 from compression.errors import InputError, Problem

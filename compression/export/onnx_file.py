@@ -11,6 +11,7 @@ from onnx import ModelProto
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from compression.architectures import anatomy_of
 from compression.export.graph import Graph
 
 OPSET = 23
@@ -29,9 +30,10 @@ class _Exported(nn.Module):
 
     def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
         inputs = dict(zip(self.inputs, values, strict=True))
-        # A mask of four dimensions is taken as it is; from one of two, transformers makes a dozen operators.
-        mask = (inputs["attention_mask"] != 0)[:, None, None, :]
-        inputs["attention_mask"] = mask.expand(-1, 1, inputs["input_ids"].shape[1], -1)
+        if not anatomy_of(self.model).own_mask:
+            # A mask of four dimensions is taken as it is; from one of two, transformers makes a dozen operators.
+            mask = (inputs["attention_mask"] != 0)[:, None, None, :]
+            inputs["attention_mask"] = mask.expand(-1, 1, inputs["input_ids"].shape[1], -1)
         results = self.model(**inputs)
         return tuple(results[name] for name in self.outputs)
 

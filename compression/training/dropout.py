@@ -72,4 +72,5 @@ def speed_up_training_on_cpu(model: PreTrainedModel) -> None:
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:
                 setattr(parent, name, ByteDropout(child.p))
-    model.set_attn_implementation(ATTENTION)
+    if model._supports_attention_backend:
+        model.set_attn_implementation(ATTENTION)

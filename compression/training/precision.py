@@ -7,6 +7,7 @@ optimizer and the copy between the types are one operation each (the scheme of M
 
 from collections.abc import Iterable
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import nn
@@ -54,12 +55,7 @@ class MixedPrecision:
         ]
         groups = [{"params": [section]} for section in self.sections]
         self.optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
-        embeddings = model.get_submodule(anatomy.embeddings)
-        self.hooks = [embeddings.register_forward_hook(lambda _module, _inputs, states: states.to(dtype))]
-        for head in anatomy.head_of(model):
-            self.hooks.append(
-                head.register_forward_pre_hook(lambda _module, inputs: (inputs[0].float(), *inputs[1:]))
-            )
+        self.hooks = compute_layers_in(model, dtype)
 
     def step(self, learning_rate: float, clip_norm: float, outside_share: float = 1.0) -> None:
         """One optimizer step on the gradients of the one backward pass since the last; they are gone afterwards.
@@ -133,6 +129,32 @@ class MixedPrecision:
         for parameter, part in zip(self.parameters, _views(self.weights(), self.parameters), strict=True):
             parameter.grad = None
             parameter.data = part
+
+
+def compute_layers_in(
+    model: PreTrainedModel, dtype: torch.dtype
+) -> "list[torch.utils.hooks.RemovableHandle]":
+    """Hooks by which layers in `dtype` stand between embeddings and a head in float32."""
+    anatomy = anatomy_of(model)
+
+    def cast(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(cast, value))
+        return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+
+    def cast_given(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        return cast(inputs), {name: cast(value) for name, value in named.items()}
+
+    entry, layers, heads = anatomy.entry_of(model), anatomy.layers_of(model), anatomy.head_of(model)
+    return [
+        entry.register_forward_hook(lambda _module, _inputs, states: states.to(dtype)),
+        # Beside the states, layers get masks, and embeddings of relative positions.
+        *(layer.register_forward_pre_hook(cast_given, with_kwargs=True) for layer in layers),
+        *(
+            head.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(), *inputs[1:]))
+            for head in heads
+        ),
+    ]
 
 
 def _views(vector: torch.Tensor, parameters: list[nn.Parameter]) -> list[torch.Tensor]:

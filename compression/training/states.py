@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from compression.architectures import anatomy_of
+from compression.architectures import anatomy_of, states_of
+from compression.training.precision import compute_layers_in
 
 
 class States:
@@ -24,7 +25,7 @@ class States:
         """(B, L, H) by layer."""
         self._queries: dict[int, torch.Tensor] = {}
         self._keys: dict[int, torch.Tensor] = {}
-        places = [model.get_submodule(anatomy.embeddings), *anatomy.layers_of(model)]
+        places = [anatomy.entry_of(model), *anatomy.layers_of(model)]
         hooks = [_catch(places[layer], self.hidden, layer) for layer in hidden]
         for layer in attention:
             query, key, *_ = anatomy.attention_of(places[layer])
@@ -54,8 +55,8 @@ class States:
 def _catch(
     module: nn.Module, states: dict[int, torch.Tensor], layer: int
 ) -> "torch.utils.hooks.RemovableHandle":
-    def keep(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
-        states[layer] = output
+    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        states[layer] = states_of(output)
 
     return module.register_forward_hook(keep)
 
@@ -83,10 +84,7 @@ class Teacher:
             anatomy.put_layers(self.body, layers)
         for layer in layers:
             layer.to(dtype)
-        embeddings = self.body.get_submodule(anatomy.embeddings)
-        embeddings.register_forward_hook(lambda _module, _inputs, states: states.to(dtype))
-        for head in anatomy.head_of(self.body):
-            head.register_forward_pre_hook(lambda _module, inputs: (inputs[0].float(), *inputs[1:]))
+        compute_layers_in(self.body, dtype)
         self.states = States(self.body, hidden, attention)
         self.output: Any = None
         """What the model gave for the last batch; of no meaning where it goes no higher than is looked at."""

@@ -48,7 +48,7 @@ CHECKPOINTS: dict[str, tuple[Change, str, str]] = {
         "pytorch_model.bin",
     ),
     "remote code": (config(auto_map={"AutoModel": "evil.Model"}), "remote_code", "config.json"),
-    "another architecture": (config(model_type="gpt2"), "unsupported_architecture", "config.json"),
+    "another architecture": (config(model_type="llama"), "unsupported_architecture", "config.json"),
     "no tokenizer": (without_tokenizer, "missing_tokenizer", "tokenizer.json"),
     "embeddings of another vocabulary": (
         weights(lambda tensors: tensors.update({EMBEDDINGS: tensors[EMBEDDINGS][:-1]})),

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, TaskType
+from compression.checkpoints.traits import architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
 from compression.methods.layer_choice import LayerChoice, equal_modules
 from compression.methods.shape import ModelShape
@@ -29,7 +30,7 @@ class DistillParams(Settings):
         "Hinton et al., Distilling the Knowledge in a Neural Network, 2015; Sanh et al., DistilBERT, 2019; "
         "Sun et al., Patient Knowledge Distillation for BERT Model Compression, EMNLP 2019"
     )
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "soft_targets": {},
@@ -101,4 +102,9 @@ class DistillParams(Settings):
         if shape.low_rank and self.attention_weight:
             message = "the weights are factorised: match attention before the step low_rank, or not at all"
             raise InputError(Problem("already_factorised", message, "/attention_weight"))
+        if self.attention_weight and shape.architecture not in architectures_with("plain_scores"):
+            message = (
+                f"attention cannot be matched on {shape.architecture}: {what_it_lacks(shape.architecture)}"
+            )
+            raise InputError(Problem("method_does_not_fit", message, "/attention_weight"))
         return shape.model_copy(update={"layers": len(self.partition(shape.layers))})

@@ -17,7 +17,7 @@ class LadaBertParams(Trained):
     PAPER: ClassVar[str] = (
         "Mao et al., LadaBERT: Lightweight Adaptation of BERT through Hybrid Model Compression, COLING 2020"
     )
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 

@@ -5,7 +5,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from compression.architectures import anatomy_of
+from compression.architectures import anatomy_of, states_of
 from compression.context import Context, TaskData
 from compression.data.batches import collate, epoch_batches
 from compression.losses import masked_mean
@@ -65,7 +65,9 @@ def layer_similarities(model: PreTrainedModel, data: TaskData, context: Context)
 
     def hook(index: int) -> "torch.utils.hooks.RemovableHandle":
         layer: nn.Module = anatomy_of(model).layers_of(model)[index]
-        return layer.register_forward_hook(lambda _layer, inputs, output: compare(index, inputs[0], output))
+        return layer.register_forward_hook(
+            lambda _layer, inputs, output: compare(index, inputs[0], states_of(output))
+        )
 
     hooks = [hook(index) for index in range(len(sums))]
     batches = epoch_batches(data.train, SAMPLE_BATCH, context.seed, 0)[:SAMPLE_BATCHES]

@@ -19,7 +19,7 @@ class LayerDropParams(Recovered):
     PAPER: ClassVar[str] = (
         "Sajjad et al., On the Effect of Dropping Layers of Pre-trained Transformer Models, 2023"
     )
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, object]]] = {}
 

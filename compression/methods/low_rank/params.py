@@ -18,7 +18,7 @@ class LowRankParams(Recovered):
     PAPER: ClassVar[str] = (
         "Hsu et al., Language Model Compression with Weighted Low-Rank Factorization, ICLR 2022"
     )
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 

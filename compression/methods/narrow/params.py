@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field
 
 from compression.checkpoints.facts import Architecture, TaskType
+from compression.checkpoints.traits import architectures_with
 from compression.errors import InputError, Problem
 from compression.methods.shape import ModelShape
 from compression.training.params import Recovered
@@ -16,7 +17,7 @@ class NarrowParams(Recovered):
     PAPER: ClassVar[str] = (
         "Yang et al., TextPruner: A Model Pruning Toolkit for Pre-Trained Language Models, 2022"
     )
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with("two_maps")
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 

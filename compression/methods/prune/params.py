@@ -14,7 +14,7 @@ class PruneParams(Trained):
     """Set the smallest weights to zero, more and more of them during training, and store what is left."""
 
     PAPER: ClassVar[str] = "Zhu and Gupta, To prune, or not to prune, ICLR 2018 workshop"
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 

@@ -13,7 +13,7 @@ class QuantizeParams(Recovered):
     """Hold weights in fewer bits: an ONNX file of 8 bits that is a quarter as large and much faster, or bfloat16."""
 
     PAPER: ClassVar[str] = "Zafrir et al., Q8BERT: Quantized 8Bit BERT, 2019"
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, object]]] = {}
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, TaskType
+from compression.checkpoints.traits import architectures_with
 from compression.errors import InputError, Problem
 from compression.methods.layer_choice import LayerChoice, equal_modules
 from compression.methods.shape import ModelShape
@@ -19,7 +20,7 @@ class TheseusParams(Settings):
     PAPER: ClassVar[str] = (
         "Xu et al., BERT-of-Theseus: Compressing BERT by Progressive Module Replacing, EMNLP 2020"
     )
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with("own_layers")
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "fast": {},

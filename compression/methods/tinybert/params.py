@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, TaskType
+from compression.checkpoints.traits import architectures_with
 from compression.errors import InputError, Problem
 from compression.methods.layer_choice import ends_of, equal_modules
 from compression.methods.shape import ModelShape
@@ -30,7 +31,9 @@ class TinyBertParams(Settings):
     PAPER: ClassVar[str] = (
         "Jiao et al., TinyBERT: Distilling BERT for Natural Language Understanding, Findings of EMNLP 2020"
     )
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with(
+        "own_layers", "plain_scores", "two_maps", "full_embeddings"
+    )
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, object]]] = {}
 

@@ -1,6 +1,6 @@
 """Settings of vocabulary trimming."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -16,7 +16,7 @@ class TrimVocabularyParams(Settings):
     PAPER: ClassVar[str] = (
         "Abdaoui et al., Load What You Need: Smaller Versions of Multilingual BERT, SustaiNLP 2020"
     )
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = ("bert", "roberta", "distilbert")
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
     # Other pieces are other outputs, where they are answered piece by piece: before and after could not be compared.
     TASKS: ClassVar[tuple[TaskType, ...]] = ("text-classification",)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}

@@ -3,11 +3,15 @@
 import json
 import shutil
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from compression.checkpoints.config import parse_config
+from compression.checkpoints.config_keys import CONFIGS
 from compression.checkpoints.facts import Architecture
 from compression.checkpoints.inspection import sanitized_config
+from compression.errors import InputError
 from tests.compression.checkpoints.changes import Change, config, problems_of, write
 
 CONFIG: dict[str, tuple[Change, str, str]] = {
@@ -65,7 +69,22 @@ def test_refuses_a_wrong_config(case: str, tiny: dict[str, Path], tmp_path: Path
     assert (code, f"config.json#/{key}") in problems_of(folder)
 
 
-@pytest.mark.parametrize("architecture", ["bert", "roberta", "distilbert"])
+@pytest.mark.parametrize("architecture", get_args(Architecture))
+def test_every_number_of_every_architecture_has_bounds(
+    architecture: Architecture, tiny: dict[str, Path]
+) -> None:
+    raw = json.loads((tiny[architecture] / "config.json").read_text())
+    known = CONFIGS[architecture].model_fields
+    numbers = [key for key, value in raw.items() if key in known and type(value) in (int, float)]
+    assert len(numbers) > 8
+    for key in numbers:
+        for value in (10**9, -(10**9)):
+            with pytest.raises(InputError) as caught:
+                parse_config(raw | {key: value})
+            assert f"config.json#/{key}" in [problem.place for problem in caught.value.problems]
+
+
+@pytest.mark.parametrize("architecture", get_args(Architecture))
 def test_sanitized_config_builds_the_same_model(
     architecture: Architecture, tiny: dict[str, Path], tmp_path: Path
 ) -> None:

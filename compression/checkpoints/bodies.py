@@ -1,0 +1,115 @@
+"""Where layers, embeddings and heads sit in each architecture, by the names of transformers."""
+
+from dataclasses import dataclass, field
+
+from compression.checkpoints.facts import Architecture, TaskType
+
+Heads = dict[TaskType, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """Paths to the modules that methods work on, and what is special about them."""
+
+    name: str
+    """What the names of its classes in transformers begin with."""
+    layers: str
+    """The list that the encoder walks: each element maps hidden states (B, L, H) to hidden states (B, L, H)."""
+    embeddings: str
+    """What holds the table of the word pieces."""
+    table: str = "word_embeddings"
+    """The table, below `embeddings`."""
+    entry: tuple[str, ...] = ()
+    """What puts out the states that the first layer takes, where that is not `embeddings`: the first that is there."""
+    attention: tuple[str, ...] = (
+        "attention.self.query",
+        "attention.self.key",
+        "attention.self.value",
+        "attention.output.dense",
+    )
+    """In a layer, the linear maps from hidden states to queries, keys and values, and from values back."""
+    feed_forward: tuple[str, str] = ("intermediate.dense", "output.dense")
+    """In a layer, the linear maps from hidden states to neurons and back."""
+    norms: tuple[str, ...] = ("attention.output.LayerNorm", "output.LayerNorm")
+    """In a layer, its norms."""
+    intermediate_size: str = "intermediate_size"
+    """What the config calls the number of neurons of a layer."""
+    positions_after_padding: bool = False
+    """Positions are counted from the padding id + 1, which therefore must stay what it is."""
+    own_mask: bool = False
+    """Its attention takes no mask of four dimensions as it is: it makes more, or something else, of one of two."""
+    heads: Heads = field(
+        default_factory=lambda: {
+            "text-classification": ("classifier",),
+            "token-classification": ("classifier",),
+            "question-answering": ("qa_outputs",),
+        }
+    )
+    """Modules between the last layer and the logits, for each task that there is a class for."""
+
+    @property
+    def root(self) -> str:
+        """The model without its head."""
+        return self.embeddings.split(".")[0]
+
+    @property
+    def word_embeddings(self) -> str:
+        """Path to the table with a row for each word piece."""
+        return f"{self.embeddings}.{self.table}"
+
+
+def _like_roberta(name: str) -> Body:
+    return Body(
+        name=name,
+        layers="roberta.encoder.layer",
+        embeddings="roberta.embeddings",
+        positions_after_padding=True,
+    )
+
+
+def _with(text_classification: tuple[str, ...]) -> Heads:
+    """The usual heads, but for that of text classification."""
+    return {
+        "text-classification": text_classification,
+        "token-classification": ("classifier",),
+        "question-answering": ("qa_outputs",),
+    }
+
+
+BODIES: dict[Architecture, Body] = {
+    "bert": Body(
+        name="Bert",
+        layers="bert.encoder.layer",
+        embeddings="bert.embeddings",
+        heads=_with(("bert.pooler", "classifier")),
+    ),
+    "roberta": _like_roberta("Roberta"),
+    "distilbert": Body(
+        name="DistilBert",
+        layers="distilbert.transformer.layer",
+        embeddings="distilbert.embeddings",
+        attention=("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin"),
+        feed_forward=("ffn.lin1", "ffn.lin2"),
+        norms=("sa_layer_norm", "output_layer_norm"),
+        intermediate_size="hidden_dim",
+        heads=_with(("pre_classifier", "classifier")),
+    ),
+    "xlm-roberta": _like_roberta("XLMRoberta"),
+    "camembert": _like_roberta("Camembert"),
+    "electra": Body(
+        name="Electra",
+        layers="electra.encoder.layer",
+        embeddings="electra.embeddings",
+        entry=("electra.embeddings_project",),
+    ),
+    "mpnet": Body(
+        name="MPNet",
+        layers="mpnet.encoder.layer",
+        embeddings="mpnet.embeddings",
+        attention=("attention.attn.q", "attention.attn.k", "attention.attn.v", "attention.attn.o"),
+        norms=("attention.LayerNorm", "output.LayerNorm"),
+        positions_after_padding=True,
+        own_mask=True,
+    ),
+}
+"""Each architecture that is accepted."""

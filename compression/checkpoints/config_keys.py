@@ -1,0 +1,152 @@
+"""The keys of a `config.json` that may reach transformers, for each architecture, with their bounds."""
+
+from typing import Annotated, ClassVar, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field
+
+MAX_LABELS = 1000
+
+Layers = Annotated[int, Field(ge=1, le=128)]
+Heads = Annotated[int, Field(ge=1, le=256)]
+Width = Annotated[int, Field(ge=1, le=16_384)]
+InnerWidth = Annotated[int, Field(ge=1, le=65_536)]
+Vocabulary = Annotated[int, Field(ge=1, le=1_000_000)]
+Positions = Annotated[int, Field(ge=4, le=65_536)]
+TokenTypes = Annotated[int, Field(ge=1, le=16)]
+TokenId = Annotated[int, Field(ge=0, lt=1_000_000)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+Epsilon = Annotated[float, Field(gt=0, le=0.1)]
+Deviation = Annotated[float, Field(ge=0, le=10)]
+Label = Annotated[str, Field(min_length=1, max_length=200)]
+Activation = Literal["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh"]
+Dtype = Literal["float32", "float16", "bfloat16"]
+
+
+class Form(BaseModel):
+    """How weights are stored that are not the architecture's own: see `plankwright_model.py`."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    low_rank: Annotated[dict[str, Width], Field(max_length=2000)] = {}
+    """Rank by path of the module."""
+    packed: bool = False
+
+
+class _Config(BaseModel):
+    """What the architectures share. Keys not declared in these classes are dropped and reach nobody."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
+
+    WIDTH: ClassVar[str] = "hidden_size"
+    """What the config calls the width of its layers."""
+
+    architectures: list[str] | None = None
+    vocab_size: Vocabulary
+    max_position_embeddings: Positions
+    pad_token_id: TokenId | None = 0
+    initializer_range: Deviation = 0.02
+    id2label: Annotated[dict[str, Label], Field(min_length=1, max_length=MAX_LABELS)] | None = None
+    label2id: Annotated[dict[str, int], Field(max_length=MAX_LABELS)] | None = None
+    num_labels: Annotated[int, Field(ge=1, le=MAX_LABELS)] | None = None
+    problem_type: (
+        Literal["regression", "single_label_classification", "multi_label_classification"] | None
+    ) = None
+    dtype: Dtype | None = None
+    torch_dtype: Dtype | None = None
+    plankwright: Form | None = None
+
+    @property
+    def labels(self) -> list[str]:
+        """Names by class id, those of transformers where the config gives none."""
+        if self.id2label is not None:
+            return [self.id2label[str(i)] for i in range(len(self.id2label))]
+        return [f"LABEL_{i}" for i in range(self.num_labels or 2)]
+
+    @property
+    def max_length(self) -> int:
+        return self.max_position_embeddings
+
+
+class _BertLikeConfig(_Config):
+    hidden_size: Width
+    num_hidden_layers: Layers
+    num_attention_heads: Heads
+    intermediate_size: InnerWidth
+    type_vocab_size: TokenTypes = 2
+    hidden_act: Activation = "gelu"
+    hidden_dropout_prob: Rate = 0.1
+    attention_probs_dropout_prob: Rate = 0.1
+    classifier_dropout: Rate | None = None
+    layer_norm_eps: Epsilon = 1e-12
+
+
+class BertConfig(_BertLikeConfig):
+    model_type: Literal["bert"]
+
+
+class _PositionsAfterPadding(_BertLikeConfig):
+    """Positions are counted from the padding id + 1."""
+
+    pad_token_id: TokenId = 1
+
+    @property
+    def max_length(self) -> int:
+        return self.max_position_embeddings - self.pad_token_id - 1
+
+
+class RobertaConfig(_PositionsAfterPadding):
+    model_type: Literal["roberta", "xlm-roberta", "camembert"]
+
+
+class MPNetConfig(_PositionsAfterPadding):
+    model_type: Literal["mpnet"]
+    pad_token_id: Literal[1] = 1
+    """The model's code has it too."""
+    relative_attention_num_buckets: Annotated[int, Field(ge=32, le=512)] = 32
+    """The model's code fills 32."""
+
+
+class ElectraConfig(_BertLikeConfig):
+    model_type: Literal["electra"]
+    embedding_size: Width = 128
+
+
+class DistilBertConfig(_Config):
+    WIDTH: ClassVar[str] = "dim"
+
+    model_type: Literal["distilbert"]
+    dim: Width
+    n_layers: Layers
+    n_heads: Heads
+    hidden_dim: InnerWidth
+    sinusoidal_pos_embds: bool = False
+    activation: Activation = "gelu"
+    dropout: Rate = 0.1
+    attention_dropout: Rate = 0.1
+    seq_classif_dropout: Rate = 0.2
+    qa_dropout: Rate = 0.1
+
+    @property
+    def hidden_size(self) -> int:
+        return self.dim
+
+    @property
+    def num_hidden_layers(self) -> int:
+        return self.n_layers
+
+    @property
+    def num_attention_heads(self) -> int:
+        return self.n_heads
+
+    @property
+    def intermediate_size(self) -> int:
+        return self.hidden_dim
+
+
+CheckedConfig = BertConfig | RobertaConfig | DistilBertConfig | ElectraConfig | MPNetConfig
+CONFIGS: dict[str, type[CheckedConfig]] = {
+    model_type: config
+    for config in get_args(CheckedConfig)
+    for model_type in get_args(config.model_fields["model_type"].annotation)
+}
+"""By what `model_type` says."""

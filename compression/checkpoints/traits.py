@@ -1,0 +1,26 @@
+"""What methods need of an architecture, and which architectures lack it."""
+
+from typing import Literal, get_args
+
+from compression.checkpoints.facts import Architecture
+
+Trait = Literal["own_layers", "plain_scores", "two_maps", "full_embeddings"]
+"""Each layer has weights of its own; attention scores are Q K^T / sqrt(d) of what two maps give; two maps with biases
+make the feed-forward part; embeddings are as wide as the layers."""
+
+LACKING: dict[Architecture, dict[Trait, str]] = {
+    "electra": {"full_embeddings": "its embeddings have a width of their own"},
+    "mpnet": {"plain_scores": "relative positions are added to its attention scores"},
+}
+"""Why a method that needs a trait cannot serve an architecture."""
+
+
+def architectures_with(*traits: Trait) -> tuple[Architecture, ...]:
+    """The architectures that lack none of the traits."""
+    every: tuple[Architecture, ...] = get_args(Architecture)
+    return tuple(name for name in every if not LACKING.get(name, {}).keys() & set(traits))
+
+
+def what_it_lacks(architecture: Architecture) -> str:
+    """In words."""
+    return "; ".join(LACKING.get(architecture, {}).values())

@@ -1,0 +1,108 @@
+"""Every architecture that the contract of the methods is not tried on: few runs, of several methods each."""
+
+import io
+import json
+import runpy
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from compression.checkpoints.facts import Architecture
+from compression.checkpoints.inspection import inspect_checkpoint
+from compression.errors import InputError, Stopped
+from compression.events import EventWriter
+from compression.methods.shape import ModelShape
+from compression.run import run
+from compression.spec import RunSpec
+from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
+
+OTHERS = [name for name in get_args(Architecture) if name not in ("bert", "roberta", "distilbert")]
+BRIEF = TRAINING | {"epochs": 1}
+DEPTH: list[dict[str, Any]] = [
+    {"method": "layer_drop", "keep_layers": 4, "strategy": "bottom", "recovery": BRIEF},
+    {
+        "method": "theseus",
+        "successor_layers": 2,
+        "gates": "example",
+        "border_weight": 0.1,
+        "training": TRAINING,
+    },
+]
+MATRICES: list[dict[str, Any]] = [
+    {"method": "trim_vocabulary", "keep_share": 0.95},
+    {"method": "narrow", "rows": 16, "rounds": 2, "recovery": BRIEF},
+    {"method": "ladabert", "ratio": 3, "training": BRIEF},
+    {"method": "quantize"},
+]
+
+
+def check_delivered(spec: RunSpec, out: Path) -> None:
+    """The checkpoint has the shape that was declared, and gives users what the report says."""
+    shape = ModelShape.of(inspect_checkpoint(spec.model))
+    for step in spec.plan.steps:
+        shape = step.resulting(shape)
+    folder = out / "model"
+    assert ModelShape.of(inspect_checkpoint(folder)) == shape
+    if shape.low_rank:
+        model: Any = runpy.run_path(str(folder / "plankwright_model.py"))["load"](folder)
+    else:
+        model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for row in map(json.loads, (out / "artifacts" / "predictions.jsonl").read_text("utf-8").splitlines()):
+        with torch.inference_mode():
+            logits = model(**tokenizer(row["text"], return_tensors="pt")).logits[0]
+        np.testing.assert_allclose(logits.numpy(), row["files"].get("model.tar", row["after"]), atol=1e-5)
+
+
+@pytest.mark.parametrize("architecture", OTHERS)
+def test_depth_goes_the_whole_way_and_an_interruption_changes_nothing(
+    tmp_path: Path, architecture: Architecture
+) -> None:
+    spec = make_spec(tmp_path, DEPTH, architecture=architecture, layers=5)
+    run_to_end(spec, tmp_path / "whole")
+    check_delivered(spec, tmp_path / "whole")
+    with pytest.raises(Stopped):
+        run(spec, tmp_path / "stopped", EventWriter(io.StringIO()), stop_after(40))
+    newest = max((tmp_path / "stopped" / "checkpoints").glob("*.safetensors"))
+    resumed = spec.runtime.model_copy(update={"resume_from": newest})
+    run_to_end(spec.model_copy(update={"runtime": resumed}), tmp_path / "resumed")
+    assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("architecture", OTHERS)
+def test_matrices_go_the_whole_way(tmp_path: Path, architecture: Architecture) -> None:
+    spec = make_spec(tmp_path, MATRICES, architecture=architecture, layers=2)
+    run_to_end(spec, tmp_path / "out")
+    check_delivered(spec, tmp_path / "out")
+
+
+REFUSED: list[tuple[Architecture, dict[str, Any], str, str]] = [
+    ("electra", {"method": "tinybert"}, "/steps/0/method", "its embeddings have a width of their own"),
+    (
+        "mpnet",
+        {"method": "tinybert"},
+        "/steps/0/method",
+        "relative positions are added to its attention scores",
+    ),
+    (
+        "mpnet",
+        {"method": "distill", "attention_weight": 1},
+        "/steps/0/attention_weight",
+        "relative positions",
+    ),
+]
+
+
+@pytest.mark.parametrize(("architecture", "step", "place", "reason"), REFUSED)
+def test_what_cannot_be_done_is_refused_with_the_reason(
+    tmp_path: Path, architecture: Architecture, step: dict[str, Any], place: str, reason: str
+) -> None:
+    with pytest.raises(InputError) as caught:
+        make_spec(tmp_path, [step], architecture=architecture)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.place) == ("method_does_not_fit", place)
+    assert reason in problem.message
