@@ -27,6 +27,8 @@ class ModelFacts(BaseModel):
     attention_heads: int
     intermediate_size: int
     vocabulary_size: int
+    vocabulary: str | None = None
+    """Digest of the tokenizer's pieces and their ids; null for a model that was inspected before there was one."""
     max_length: int
     """Word pieces that fit, special ones included."""
     parameters: int
