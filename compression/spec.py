@@ -1,9 +1,7 @@
 """What a job asks of the engine (`Plan`), and what one run of it is given (`RunSpec`)."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -12,7 +10,6 @@ from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.traits import what_it_lacks
 from compression.data.summary import DatasetSummary
 from compression.errors import InputError, Problem
-from compression.methods.distill.params import DistillParams, disagreements
 from compression.methods.quantize.params import QuantizeParams
 from compression.methods.shape import ModelShape
 from compression.registry import Step
@@ -48,7 +45,7 @@ class Constraints(Settings):
     """What the result should keep to. A miss does not fail a job: its verdict is `not_met`."""
 
     min_retention: Annotated[float, Field(gt=0, le=2)] | None = None
-    """Metric after over metric before."""
+    """Metric after over metric before; of a perplexity, which is better when it is lower, before over after."""
     max_size_ratio: Annotated[float, Field(gt=0, le=1)] | None = None
     """Bytes after over bytes before."""
     min_speedup: Annotated[float, Field(gt=0)] | None = None
@@ -65,15 +62,6 @@ class _Compute(Settings):
     """Files to deliver. `safetensors`, a checkpoint in `model.tar`, is always among them; `onnx` adds the same model as
     `model.onnx`, `onnx-int8` one with weights and products of 8 bits as `model.int8.onnx`, a quarter as large."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
-
-    @property
-    def other_models(self) -> dict[str, str]:
-        """The models that steps name beside the job's own, by the place of the name."""
-        return {
-            f"/steps/{index}/student/model": step.student.model
-            for index, step in enumerate(self.steps)
-            if isinstance(step, DistillParams) and step.student is not None
-        }
 
 
 class Recipe(_Compute):
@@ -110,26 +98,16 @@ class Plan(_Compute):
         }
 
 
-def resolve(
-    recipe: Recipe,
-    model: ModelFacts,
-    dataset: DatasetSummary,
-    others: Mapping[str, ModelFacts] = MappingProxyType({}),
-) -> Plan:
+def resolve(recipe: Recipe, model: ModelFacts, dataset: DatasetSummary) -> Plan:
     """Check a recipe against the model and the dataset it is for, and settle what it leaves open.
-
-    `others` are the models that its steps name, those of them that there are.
 
     Raises:
         InputError: every problem found, each with a JSON pointer into the recipe.
     """
-    problems = list(_unfit_students(recipe, model, others))
-    if problems:
-        raise InputError(problems)
-    recipe = _with_students(recipe, others)
+    problems: list[Problem] = []
     shape = ModelShape.of(model)
     for index, step in enumerate(recipe.steps):
-        if unfit := list(_unfit(step, index, model, shape)):
+        if unfit := list(_unfit(step, index, model)):
             problems += unfit
             break
         try:
@@ -147,7 +125,6 @@ def resolve(
     try:
         task = resolve_task(recipe.task, model, dataset, recipe.evaluation.split)
         metrics = resolve_metrics(recipe.evaluation.metric, recipe.evaluation.metrics, task)
-        problems += _too_short(recipe, task, others)
     except InputError as error:
         problems += error.problems
     if problems or task is None:
@@ -157,33 +134,7 @@ def resolve(
     return Plan(**{**settled, "task": task, "evaluation": evaluation})
 
 
-def _unfit_students(recipe: Recipe, model: ModelFacts, others: Mapping[str, ModelFacts]) -> Iterator[Problem]:
-    for place, name in recipe.other_models.items():
-        if name not in others:
-            yield Problem("unknown_model", f"there is no model {name}", place)
-        else:
-            yield from (replace(problem, place=place) for problem in disagreements(others[name], model))
-
-
-def _with_students(recipe: Recipe, others: Mapping[str, ModelFacts]) -> Recipe:
-    """The recipe with the shapes of the models that its steps name."""
-    steps: list[Step] = []
-    for step in recipe.steps:
-        if isinstance(step, DistillParams) and step.student is not None:
-            student = step.student.model_copy(update={"shape": ModelShape.of(others[step.student.model])})
-            step = step.model_copy(update={"student": student})
-        steps.append(step)
-    return recipe.model_copy(update={"steps": steps})
-
-
-def _too_short(recipe: Recipe, task: Task, others: Mapping[str, ModelFacts]) -> Iterator[Problem]:
-    for name in recipe.other_models.values():
-        if (room := others[name].max_length) < task.max_length:
-            message = f"the student {name} takes {room} word pieces at the most: set no more than that"
-            yield Problem("student_too_short", message, "/task/max_length")
-
-
-def _unfit(step: Step, index: int, model: ModelFacts, shape: ModelShape) -> Iterator[Problem]:
+def _unfit(step: Step, index: int, model: ModelFacts) -> Iterator[Problem]:
     """Why a method cannot be used on a model of this kind."""
     for kind, own, served in (
         ("architecture", model.architecture, step.ARCHITECTURES),
@@ -193,9 +144,6 @@ def _unfit(step: Step, index: int, model: ModelFacts, shape: ModelShape) -> Iter
             why = f" ({what_it_lacks(model.architecture)})" if kind == "architecture" else ""
             message = f"{step.method} does not serve the {kind} {own}{why}, only {', '.join(served)}"
             yield Problem("method_does_not_fit", message, f"/steps/{index}/method")
-    if isinstance(step, DistillParams) and step.student and shape.vocabulary_size != model.vocabulary_size:
-        message = "word pieces have new ids after trim_vocabulary: put distill before trim_vocabulary"
-        yield Problem("student_differs", message, f"/steps/{index}/student/model")
 
 
 class Runtime(Settings):
@@ -222,6 +170,4 @@ class RunSpec(Settings):
     dataset: Path
     """Folder written by `compression.data.ingest`."""
     plan: Plan
-    models: dict[str, Path] = {}
-    """Folders of the models that the plan's steps name."""
     runtime: Runtime = Runtime()

@@ -21,6 +21,7 @@ LABELS: dict[TaskType, tuple[str, ...]] = {
     "text-classification": ("negative", "positive"),
     "token-classification": ("O", "B-thing", "I-thing"),
     "question-answering": ("LABEL_0", "LABEL_1"),
+    "fill-mask": ("LABEL_0", "LABEL_1"),
 }
 
 

@@ -17,19 +17,15 @@ log = structlog.get_logger(__name__)
 def prepare(
     storage: Storage, settings: Settings, job: Job, checkpoints: Sequence[Checkpoint], folder: Path
 ) -> Path:
-    """Bring models and dataset into the folder and write the spec. Returns its path.
+    """Bring model and dataset into the folder and write the spec. Returns its path.
 
     Of `checkpoints`, newest first, the first that is sound is gone on from.
 
     Raises:
-        FileNotFoundError: a model or the dataset is not in the storage.
+        FileNotFoundError: the model or the dataset is not in the storage.
     """
     storage.fetch(f"models/{job.model_id}", folder / "model")
     storage.fetch(f"datasets/{job.dataset_id}", folder / "dataset")
-    plan = Plan.model_validate(job.plan)
-    others = {id: folder / id for id in plan.other_models.values()}
-    for id, place in others.items():
-        storage.fetch(f"models/{id}", place)
     cache = settings.data.absolute() / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     sound = (storage.path(row.key) for row in checkpoints if _is_sound(storage, row))
@@ -46,8 +42,7 @@ def prepare(
     spec = RunSpec(
         model=folder / "model",
         dataset=folder / "dataset",
-        plan=plan,
-        models=others,
+        plan=Plan.model_validate(job.plan),
         runtime=runtime,
     )
     path = folder / "spec.json"

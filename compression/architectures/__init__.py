@@ -21,7 +21,7 @@ class Anatomy(Body):
     config_class: type[PretrainedConfig]
     model_class: type[PreTrainedModel]
     head: tuple[str, ...]
-    """Modules between the last layer and the logits."""
+    """Modules between the last layer and the logits, without a table that is the embeddings'."""
 
     def entry_of(self, model: PreTrainedModel) -> nn.Module:
         """What puts out the states that the first layer takes."""

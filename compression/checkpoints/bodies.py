@@ -1,10 +1,22 @@
 """Where layers, embeddings and heads sit in each architecture, by the names of transformers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from compression.checkpoints.facts import Architecture, TaskType
 
 Heads = dict[TaskType, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class PieceHead:
+    """What a model with a masked language model's head has between its last layer and the pieces."""
+
+    dense: str
+    norm: str
+    decoder: str
+    """The linear map to the pieces, whose weight is the table of the embeddings."""
+    bias: str
+    """The vector of its bias."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,14 +50,20 @@ class Body:
     """Positions are counted from the padding id + 1, which therefore must stay what it is."""
     own_mask: bool = False
     """Its attention takes no mask of four dimensions as it is: it makes more, or something else, of one of two."""
-    heads: Heads = field(
-        default_factory=lambda: {
-            "text-classification": ("classifier",),
+    classifier: tuple[str, ...] = ("classifier",)
+    """The head of text classification."""
+    pieces: PieceHead = PieceHead("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias")
+    """That of masked language modelling."""
+
+    @property
+    def heads(self) -> Heads:
+        """Modules between the last layer and the logits, for each task that there is a class for."""
+        return {
+            "text-classification": self.classifier,
             "token-classification": ("classifier",),
             "question-answering": ("qa_outputs",),
+            "fill-mask": (self.pieces.dense, self.pieces.norm),
         }
-    )
-    """Modules between the last layer and the logits, for each task that there is a class for."""
 
     @property
     def root(self) -> str:
@@ -67,21 +85,18 @@ def _like_roberta(name: str) -> Body:
     )
 
 
-def _with(text_classification: tuple[str, ...]) -> Heads:
-    """The usual heads, but for that of text classification."""
-    return {
-        "text-classification": text_classification,
-        "token-classification": ("classifier",),
-        "question-answering": ("qa_outputs",),
-    }
-
-
 BODIES: dict[Architecture, Body] = {
     "bert": Body(
         name="Bert",
         layers="bert.encoder.layer",
         embeddings="bert.embeddings",
-        heads=_with(("bert.pooler", "classifier")),
+        classifier=("bert.pooler", "classifier"),
+        pieces=PieceHead(
+            "cls.predictions.transform.dense",
+            "cls.predictions.transform.LayerNorm",
+            "cls.predictions.decoder",
+            "cls.predictions.bias",
+        ),
     ),
     "roberta": _like_roberta("Roberta"),
     "distilbert": Body(
@@ -92,7 +107,8 @@ BODIES: dict[Architecture, Body] = {
         feed_forward=("ffn.lin1", "ffn.lin2"),
         norms=("sa_layer_norm", "output_layer_norm"),
         intermediate_size="hidden_dim",
-        heads=_with(("pre_classifier", "classifier")),
+        classifier=("pre_classifier", "classifier"),
+        pieces=PieceHead("vocab_transform", "vocab_layer_norm", "vocab_projector", "vocab_projector.bias"),
     ),
     "xlm-roberta": _like_roberta("XLMRoberta"),
     "camembert": _like_roberta("Camembert"),
@@ -101,6 +117,12 @@ BODIES: dict[Architecture, Body] = {
         layers="electra.encoder.layer",
         embeddings="electra.embeddings",
         entry=("electra.embeddings_project",),
+        pieces=PieceHead(
+            "generator_predictions.dense",
+            "generator_predictions.LayerNorm",
+            "generator_lm_head",
+            "generator_lm_head.bias",
+        ),
     ),
     "mpnet": Body(
         name="MPNet",

@@ -6,13 +6,14 @@ from pydantic import ValidationError
 
 from compression.checkpoints.bodies import BODIES
 from compression.checkpoints.config_keys import CONFIGS, CheckedConfig
-from compression.checkpoints.facts import Architecture, ProblemType, TaskType
+from compression.checkpoints.facts import TIED, Architecture, ProblemType, TaskType
 from compression.errors import InputError, Problem
 
 HEADS: dict[str, TaskType] = {
     "ForSequenceClassification": "text-classification",
     "ForTokenClassification": "token-classification",
     "ForQuestionAnswering": "question-answering",
+    "ForMaskedLM": "fill-mask",
 }
 CLASSES: dict[Architecture, dict[str, TaskType]] = {
     architecture: {f"{body.name}{head}": task for head, task in HEADS.items() if task in body.heads}
@@ -65,6 +66,11 @@ def parse_config(raw: dict[str, Any]) -> CheckedConfig:
     problems += wrong_class + _size_problems(config)
     if not wrong_class and task_of(config) in LABELLED:
         problems += _label_problems(config)
+    if not wrong_class and task_of(config) in TIED and not config.tie_word_embeddings:
+        message = (
+            "a head with a table of its own is not supported: only one that shares it with the embeddings is"
+        )
+        problems.append(_problem("tie_word_embeddings", "unsupported_config", message))
     if problems:
         raise InputError(problems)
     return config
@@ -91,7 +97,7 @@ def _class_problems(config: CheckedConfig) -> list[Problem]:
     ):
         return []
     names = ", ".join(accepted)
-    if any(name.endswith(("Model", "ForMaskedLM", "ForPreTraining")) for name in config.architectures):
+    if any(name.endswith(("Model", "ForPreTraining")) for name in config.architectures):
         message = f"the model was saved without the head of a task: fine-tune it and save one of {names}"
         return [_problem("architectures", "no_task_head", message)]
     message = f"for {config.model_type}, supported are {names}"

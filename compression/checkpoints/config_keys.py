@@ -53,6 +53,7 @@ class _Config(BaseModel):
     ) = None
     dtype: Dtype | None = None
     torch_dtype: Dtype | None = None
+    tie_word_embeddings: bool = True
     plankwright: Form | None = None
 
     @property

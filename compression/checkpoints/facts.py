@@ -6,8 +6,10 @@ from pydantic import BaseModel, ConfigDict
 
 Architecture = Literal["bert", "roberta", "distilbert", "xlm-roberta", "camembert", "electra", "mpnet"]
 """Named as `model_type` in a config."""
-TaskType = Literal["text-classification", "token-classification", "question-answering"]
+TaskType = Literal["text-classification", "token-classification", "question-answering", "fill-mask"]
 """Named as the Hugging Face Hub names them. A checkpoint's own class tells its task."""
+TIED: tuple[TaskType, ...] = ("fill-mask",)
+"""Tasks whose answers are word pieces, read from the same table that the words are looked up in."""
 ProblemType = Literal["single_label", "multi_label", "regression"]
 
 
@@ -27,8 +29,6 @@ class ModelFacts(BaseModel):
     attention_heads: int
     intermediate_size: int
     vocabulary_size: int
-    vocabulary: str | None = None
-    """Digest of the tokenizer's pieces and their ids; null for a model that was inspected before there was one."""
     max_length: int
     """Word pieces that fit, special ones included."""
     parameters: int
@@ -39,6 +39,11 @@ class ModelFacts(BaseModel):
     """Some weights are products of two factors."""
     packed: bool = False
     """Weights are stored without their zeros."""
+
+    @property
+    def tied(self) -> bool:
+        """Whether the answers are read from the table of the word pieces."""
+        return self.task in TIED
 
     @property
     def plain(self) -> bool:

@@ -16,7 +16,6 @@ from compression.checkpoints.form import form_problems, unpack
 from compression.checkpoints.layout import expected_tensors
 from compression.checkpoints.safetensors_header import TensorInfo
 from compression.checkpoints.tokenizer_files import count_token_ids
-from compression.checkpoints.vocabulary import vocabulary_digest
 from compression.checkpoints.weights import (
     INDEX,
     OWN_FORM,
@@ -24,6 +23,7 @@ from compression.checkpoints.weights import (
     SINGLE,
     check_finite,
     check_tensors,
+    check_tied,
     read_tensors,
 )
 from compression.errors import InputError, Problem
@@ -77,7 +77,7 @@ def inspect_checkpoint(folder: Path) -> ModelFacts:
         wrong = form_problems(config, tensors)
         if not wrong:
             whole, wrong = unpack(folder, tensors, config)
-            wrong += check_tensors(whole, config)
+            wrong += check_tensors(whole, config) + check_tied(folder, tensors, config)
         problems += wrong
     if tensors is not None:
         problems += check_finite(folder, tensors)
@@ -142,7 +142,6 @@ def _facts(folder: Path, config: CheckedConfig, tensors: dict[str, TensorInfo]) 
         attention_heads=config.num_attention_heads,
         intermediate_size=config.intermediate_size,
         vocabulary_size=config.vocab_size,
-        vocabulary=vocabulary_digest(folder),
         max_length=config.max_length,
         parameters=by_format.total(),
         bytes=sum((folder / file).stat().st_size for file in {tensor.file for tensor in weights}),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from compression.checkpoints.bodies import BODIES, Body
 from compression.checkpoints.config import task_of
 from compression.checkpoints.config_keys import CheckedConfig, DistilBertConfig, ElectraConfig, MPNetConfig
+from compression.checkpoints.facts import TIED
 
 Shape = tuple[int, ...]
 
@@ -13,12 +14,31 @@ HARMLESS = re.compile(
     r"(bert|roberta|distilbert|electra|mpnet)\.embeddings\.(position_ids|token_type_ids)"
     # Buffers and an unused layer that older versions of transformers saved.
     r"|(bert|roberta|mpnet)\.pooler\.dense\.(weight|bias)"
+    r"|cls\.seq_relationship\.(weight|bias)"
 )
 """Extra tensors that change nothing."""
 
 
 def is_head(name: str) -> bool:
-    return name.startswith(("classifier.", "pre_classifier.", "qa_outputs."))
+    heads = (
+        "classifier.",
+        "pre_classifier.",
+        "qa_outputs.",
+        "cls.predictions.",
+        "lm_head.",
+        "vocab_",
+        "generator_",
+    )
+    return name.startswith(heads)
+
+
+def tied_tensors(config: CheckedConfig) -> dict[str, str]:
+    """Weights that a checkpoint may hold a second time, and the names that they are known by."""
+    body = BODIES[config.model_type]
+    if task_of(config) not in TIED:
+        return {}
+    twice = {f"{body.pieces.decoder}.weight": f"{body.word_embeddings}.weight"}
+    return twice | {f"{body.pieces.decoder}.bias": body.pieces.bias}
 
 
 def expected_tensors(config: CheckedConfig) -> dict[str, Shape]:
@@ -53,21 +73,25 @@ def may_be_factorised(config: CheckedConfig) -> set[str]:
     """Paths of the modules whose weight is a matrix of the layers or the table of the word pieces."""
     body = BODIES[config.model_type]
     whole = expected_tensors(config.model_copy(update={"plankwright": None}))
+    table = None if task_of(config) in TIED else f"{body.word_embeddings}.weight"
     return {
         name.removesuffix(".weight")
         for name, shape in whole.items()
-        if len(shape) == 2
-        and (name.startswith(f"{body.layers}.") or name == f"{body.word_embeddings}.weight")
+        if len(shape) == 2 and (name.startswith(f"{body.layers}.") or name == table)
     }
 
 
 def _embeddings(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
-    width = config.embedding_size if isinstance(config, ElectraConfig) else config.hidden_size
+    width = _embedding_width(config)
     yield "word_embeddings.weight", (config.vocab_size, width)
     yield "position_embeddings.weight", (config.max_position_embeddings, width)
     if not isinstance(config, (DistilBertConfig, MPNetConfig)):
         yield "token_type_embeddings.weight", (config.type_vocab_size, width)
     yield from _norm("LayerNorm", width)
+
+
+def _embedding_width(config: CheckedConfig) -> int:
+    return config.embedding_size if isinstance(config, ElectraConfig) else config.hidden_size
 
 
 def _beside_the_layers(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
@@ -92,12 +116,17 @@ def _layer(config: CheckedConfig, body: Body) -> Iterator[tuple[str, Shape]]:
 
 
 def _head(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
-    width, classes = config.hidden_size, len(config.labels)
+    width, classes, body = config.hidden_size, len(config.labels), BODIES[config.model_type]
     if task_of(config) == "token-classification":
         yield from _linear("classifier", classes, width)
     elif task_of(config) == "question-answering":
         yield from _linear("qa_outputs", 2, width)
-    elif BODIES[config.model_type].heads["text-classification"] == ("classifier",):
+    elif task_of(config) == "fill-mask":
+        head = body.pieces
+        yield from _linear(head.dense, _embedding_width(config), width)
+        yield from _norm(head.norm, _embedding_width(config))
+        yield head.bias, (config.vocab_size,)
+    elif body.heads["text-classification"] == ("classifier",):
         yield from _linear("classifier.dense", width, width)
         yield from _linear("classifier.out_proj", classes, width)
     else:

@@ -151,7 +151,11 @@ def save_checkpoint(
     """
     folder.mkdir(parents=True)
     dtype = STORAGE_DTYPES[source.facts.dtype] if model.dtype is torch.float32 else model.dtype
-    tensors = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.state_dict().items()}
+    tensors = {
+        name: tensor.detach().to(dtype).contiguous()
+        for name, tensor in model.state_dict().items()
+        if name not in model.all_tied_weights_keys  # they are there by another name
+    }
     settle_form(model)
     if form := _form(model.config):
         tensors = packed(tensors) if form["packed"] else tensors

@@ -76,13 +76,15 @@ def exchange(model: nn.Module, ranks: dict[str, int]) -> None:
 def unpacked(stored: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
     """Whole float32 tensors, in the shapes of the model's."""
     whole = {}
+    tied: dict[str, str] = getattr(model, "all_tied_weights_keys", {})
     for name, tensor in model.state_dict().items():
-        if f"{name}.mask" not in stored:
-            whole[name] = stored[name].float()
+        key = tied.get(name, name)  # tied weights are stored once
+        if f"{key}.mask" not in stored:
+            whole[name] = stored[key].float()
             continue
-        bits = stored[f"{name}.mask"].unsqueeze(1) >> torch.arange(8, dtype=torch.uint8) & 1
+        bits = stored[f"{key}.mask"].unsqueeze(1) >> torch.arange(8, dtype=torch.uint8) & 1
         full = torch.zeros(tensor.numel())
-        full[bits.flatten()[: tensor.numel()].bool()] = stored[f"{name}.values"].float()
+        full[bits.flatten()[: tensor.numel()].bool()] = stored[f"{key}.values"].float()
         whole[name] = full.view(tensor.shape)
     return whole
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from compression.checkpoints.config import task_of
 from compression.checkpoints.config_keys import CheckedConfig
-from compression.checkpoints.layout import HARMLESS, expected_tensors, is_head
+from compression.checkpoints.layout import HARMLESS, expected_tensors, is_head, tied_tensors
 from compression.checkpoints.safetensors_header import TensorInfo, read_header
 from compression.errors import InputError, Problem
 from compression.strict_json import read_json_object
@@ -90,7 +90,8 @@ def check_tensors(tensors: dict[str, TensorInfo], config: CheckedConfig) -> list
     if set(head) <= set(missing):
         message = f"the weights hold no head for {task_of(config)}: fine-tune the model first"
         return [Problem("no_task_head", message, SINGLE)]
-    unexpected = [name for name in tensors if name not in expected and not HARMLESS.fullmatch(name)]
+    known = expected.keys() | tied_tensors(config).keys()
+    unexpected = [name for name in tensors if name not in known and not HARMLESS.fullmatch(name)]
     present = [(name, tensors[name], shape) for name, shape in expected.items() if name in tensors]
     foreign = f"a {config.model_type} for {task_of(config)} has no such weight"
     accepted = f"is not one of {', '.join(EXPONENTS)}"
@@ -106,6 +107,29 @@ def check_tensors(tensors: dict[str, TensorInfo], config: CheckedConfig) -> list
             if info.dtype not in EXPONENTS
         ),
     ]
+
+
+def check_tied(folder: Path, tensors: dict[str, TensorInfo], config: CheckedConfig) -> list[Problem]:
+    """Compare weights that are there twice: transformers would take one of the two for both."""
+    message = "it differs from {}, which it is tied to by config.json"
+    return [
+        Problem("tied_weights_differ", message.format(other), _place(tensors[name].file, name))
+        for name, other in tied_tensors(config).items()
+        if name in tensors and other in tensors and not _are_equal(folder, tensors[name], tensors[other])
+    ]
+
+
+def _are_equal(folder: Path, one: TensorInfo, other: TensorInfo) -> bool:
+    if (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    with (folder / one.file).open("rb") as first, (folder / other.file).open("rb") as second:
+        first.seek(one.start)
+        second.seek(other.start)
+        for start in range(one.start, one.end, SCAN_BYTES):
+            size = min(SCAN_BYTES, one.end - start)
+            if first.read(size) != second.read(size):
+                return False
+    return True
 
 
 def _wrong_shape(name: str, tensor: TensorInfo, expected: tuple[int, ...]) -> Problem:

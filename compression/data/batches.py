@@ -1,6 +1,6 @@
 """Batches of rows of like length, each padded to its own longest row."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,9 @@ from compression.tasks.resolution import Task
 
 WINDOW = 50
 """Batches sorted by length together; small enough that batches stay a random sample, large enough to save padding."""
-EVALUATION_PIECES = 4096
-"""Word pieces per evaluation batch, padding included: keeps memory even for long rows."""
+EVALUATION_PIECES, WIDE_EVALUATION_PIECES = 4096, 1024
+"""Word pieces per evaluation batch, padding included: keeps memory even for long rows. The second for tasks that have
+an output for each piece of a vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +48,35 @@ class Batch:
 
 
 def collate(
-    data: Encoded, rows: npt.NDArray[np.int64], device: torch.device, padded_to: int | None = None
+    data: Encoded,
+    rows: npt.NDArray[np.int64],
+    device: torch.device,
+    padded_to: int | None = None,
+    draw: Sequence[int] = (),
 ) -> Batch:
-    """The rows as tensors, as long as the longest of them, or as `padded_to`."""
+    """The rows as tensors, as long as the longest of them, or as `padded_to`.
+
+    Where pieces are hidden, `draw` decides which: without it, the same ones each time.
+    """
     lengths = data.lengths[rows]
     longest = padded_to or int(lengths.max())
     real = np.arange(longest) < lengths[:, None]
     places = _ranges(data.offsets, rows)
+    pieces, marks = data.pieces[places], None if data.marked is None else data.marked[places]
+    outputs = rows if marks is None else _ranges(data.outputs, rows)
+    if marks is not None and data.masking is not None:
+        pieces, hidden = data.masking.hide(pieces, marks, lengths, rows, draw)
+        outputs, marks = outputs[hidden[marks]], hidden
     input_ids = np.full(real.shape, data.pad_piece, dtype=np.int64)
-    input_ids[real] = data.pieces[places]
+    input_ids[real] = pieces
     segments = None
     if data.segments is not None:
         segments = np.zeros(real.shape, dtype=np.int64)
         segments[real] = data.segments[places]
-    outputs, marked = rows, None
-    if data.marked is not None:
-        outputs, marked = _ranges(data.outputs, rows), np.zeros(real.shape, dtype=np.bool_)
-        marked[real] = data.marked[places]
+    marked = None
+    if marks is not None:
+        marked = np.zeros(real.shape, dtype=np.bool_)
+        marked[real] = marks
     return Batch(
         task=data.task,
         input_ids=torch.from_numpy(input_ids).to(device),
@@ -104,8 +117,9 @@ def evaluation_batches(
     lengths = data.lengths
     order = np.argsort(-lengths, kind="stable") if sequences is None else sequences
     order = order[np.argsort(-lengths[order], kind="stable")]
+    most = WIDE_EVALUATION_PIECES if data.task.PREDICTS_PIECES else EVALUATION_PIECES
     start = 0
     while start < len(order):
-        size = max(1, EVALUATION_PIECES // int(lengths[order[start]]))
+        size = max(1, most // int(lengths[order[start]]))
         yield collate(data, order[start : start + size], device)
         start += size

@@ -10,6 +10,7 @@ import pyarrow as pa
 from tokenizers import Encoding
 from transformers import PreTrainedTokenizerFast
 
+from compression.data.masking import Masking
 from compression.tasks.resolution import Task
 
 Array = npt.NDArray[Any]
@@ -44,6 +45,10 @@ class Encoded:
     """Row i has the sequences from `sequences[i]` to `sequences[i + 1]` (N + 1,); nothing where it is sequence i."""
     extra: dict[str, Array] = field(default_factory=dict)
     """What else the task wants to remember of its rows."""
+    masking: Masking | None = None
+    """How marked pieces are hidden in batches; a batch has the outputs of those alone that are."""
+    vocabulary: Sequence[str] = ()
+    """The word pieces by id, for a task that names them."""
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -69,6 +74,10 @@ class Encoded:
         """The logits (k, C) of one row."""
         part: Array = logits[self.by_row[row] : self.by_row[row + 1]]
         return part
+
+    def sums(self, values: Array) -> Array:
+        """Sums of the values (K,) of each row (N,)."""
+        return np.diff(np.concatenate([[0], np.cumsum(values, dtype=np.float64)])[self.by_row])
 
     @property
     def by_row(self) -> npt.NDArray[np.int64]:

@@ -22,6 +22,7 @@ from compression.report.build import (
     flipped_rows,
     measured_metrics,
     paired_test,
+    retention_of,
     thinned,
 )
 from compression.report.schema import FileResult, Latency, Loyalty, Measured, ModelResult, Report
@@ -70,8 +71,7 @@ def compare(
     loyalties = [loyalty(agreement, plan.seed) for agreement in agreements]
     before = _model_result(spec, original, metrics[0], latencies[0])
     after = _model_result(spec, headline, metrics[1], latencies[1])
-    base = before.metrics[data.metric].value
-    retention = after.metrics[data.metric].value / base if base > 0 else None
+    retention = retention_of(data.metric, before, after)
     constraints, verdict = check_constraints(plan.constraints, before, after, retention, loyalties[0])
     flipped, flipped_total = flipped_rows(task, agreements[0], original.logits, headline.logits, rows)
     return Report(

@@ -19,7 +19,7 @@ def predict(
     between_batches: Callable[[], None],
     sequences: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Logits (K, C) of all outputs of the split: (N, C) in row order, where each row has one.
+    """Logits (K, C) of all outputs of the split, as the task keeps them: (N, C) in row order, where each row has one.
 
     `between_batches` is called after each batch and may raise to stop. Where only some `sequences` are asked for, the
     logits of the others are NaN.
@@ -31,7 +31,7 @@ def predict(
     logits: npt.NDArray[np.float32] | None = None
     with torch.inference_mode():
         for batch in evaluation_batches(data, device, sequences):
-            part = behaviour.outputs(model(**batch.inputs), batch).float().cpu().numpy()
+            part = behaviour.condensed(behaviour.logits(model, batch), batch).float().cpu().numpy()
             if logits is None:
                 logits = np.full((int(data.outputs[-1]), part.shape[1]), np.nan, dtype=np.float32)
             logits[batch.outputs] = part

@@ -36,7 +36,7 @@ def compare_classifiers(before_right: Array, after_right: Array) -> PairedTest:
 
 
 def compare_regressions(before_error: Array, after_error: Array) -> PairedTest:
-    """Wilcoxon's signed-rank test on the absolute errors (N,) of the two models."""
+    """Wilcoxon's signed-rank test on the errors (N,) of the two models, none of them negative."""
     differ = bool((before_error != after_error).any())
     p_value = float(stats.wilcoxon(before_error, after_error).pvalue) if differ else 1.0
-    return PairedTest(name="Wilcoxon, signed ranks of absolute errors", p_value=p_value)
+    return PairedTest(name="Wilcoxon, signed ranks of errors", p_value=p_value)

@@ -52,7 +52,14 @@ def verify(folder: Path) -> VerifiedEvent:
     headline = report.files[0]
     differences = [
         _difference(
-            file, logits, [row["after"] if file is headline else row["files"][file.name] for row in rows]
+            file,
+            task.comparable(logits),
+            task.comparable(
+                _joined(
+                    [row["after"] if file is headline else row["files"][file.name] for row in rows],
+                    logits.shape[1],
+                )
+            ),
         )
         for file, logits in zip(report.files, found, strict=True)
     ]
@@ -75,8 +82,9 @@ def _read_back(file: FileResult, folder: Path, source: Source) -> PreTrainedMode
     return model if file.name == MODEL_TAR else OnnxModel(folder / file.name, model.config, 1)
 
 
-def _difference(file: FileResult, logits: npt.NDArray[np.float32], rows: list[list[float]]) -> float:
-    reported = _joined(rows, logits.shape[1])
+def _difference(
+    file: FileResult, logits: npt.NDArray[np.float32], reported: npt.NDArray[np.float64]
+) -> float:
     difference = float(np.abs(logits - reported).max())
     exact = file.precision == "float32"
     tolerance = TOLERANCE if exact else ROUNDED_TOLERANCE * float(np.abs(reported).max())

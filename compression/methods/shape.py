@@ -17,6 +17,8 @@ class ModelShape(Settings):
     vocabulary_size: int
     low_rank: bool = False
     packed: bool = False
+    tied: bool = False
+    """The answers are read from the table of the word pieces."""
 
     @classmethod
     def of(cls, model: ModelFacts) -> Self:

@@ -20,7 +20,7 @@ from compression.report.schema import (
 )
 from compression.spec import Constraints
 from compression.tasks.behaviour import Behaviour
-from compression.tasks.columns import MetricName
+from compression.tasks.columns import LOWER_IS_BETTER, MetricName
 
 Array = npt.NDArray[Any]
 MOST_FLIPPED = 200
@@ -32,6 +32,17 @@ def measured_metrics(
 ) -> dict[str, Measured]:
     rows = data.table.num_rows
     return {name: bootstrap(task.statistic(name, logits, data), rows, seed) for name in metrics}
+
+
+def retention_of(metric: MetricName, before: ModelResult, after: ModelResult) -> float | None:
+    """Metric after over metric before, or the other way round where lower is better: below 1 for a worse model.
+
+    None where what it is divided by is not positive.
+    """
+    part, whole = after.metrics[metric].value, before.metrics[metric].value
+    if metric in LOWER_IS_BETTER:
+        part, whole = whole, part
+    return part / whole if whole > 0 else None
 
 
 def paired_test(task: Behaviour[Any], before: Array, after: Array, data: Encoded) -> PairedTest:

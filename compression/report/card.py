@@ -11,6 +11,7 @@ from compression.report import words
 from compression.report.comparison import (
     comparison,
     file_rows,
+    kept_in_words,
     loyalty_in_words,
     paired_test_in_words,
     verdict_in_words,
@@ -46,13 +47,12 @@ def render_card(report: Report, plan: Plan) -> str:
         title=words.cut(report.job_name or report.job_id, 200),
         task=report.task.replace("-", " "),
         pipeline=Markup(report.task),
-        metric=words.metric_name(report.metric).lower(),
-        retention="\u2013" if report.retention is None else words.percent(report.retention),
+        kept=kept_in_words(report),
         size=words.percent(report.size_ratio),
         speed=words.times(report.speedup[first]),
         rows=words.count(report.rows),
         use=Markup(_use(plan.task)),
-        labels=[] if plan.task.type == "question-answering" else plan.task.label_names,
+        labels=getattr(plan.task, "label_names", []),
         gives_score=plan.task.type == "text-classification" and plan.task.problem_type == "regression",
         comparison=comparison(report),
         files=file_rows(report),
@@ -71,6 +71,8 @@ def _use(task: Task) -> str:
         text = '{"text": "one text", "text_pair": "the other"}' if task.columns.text_pair else '"a text"'
         raw = ', function_to_apply="none"' if task.problem_type == "regression" else ""
         return f"{text}{raw}"
+    if task.type == "fill-mask":
+        return 'f"a {model.tokenizer.mask_token} text"'
     if task.type == "question-answering":
         return 'question="a question", context="a text that answers it"'
     return '"a text", aggregation_strategy="first"' if task.scheme == "entities" else '"a text"'

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from compression.checkpoints.facts import TIED
 from compression.report import words
 from compression.report.schema import ConstraintResult, FileResult, Loyalty, ModelResult, Report
+from compression.tasks.columns import LOWER_IS_BETTER
 
 WORTH_TELLING = 0.01
 """Share of zeros among the parameters."""
@@ -82,6 +84,18 @@ def constraint_in_words(constraint: ConstraintResult) -> tuple[str, str]:
     return f"{asked} {write(constraint.bound)}", measured
 
 
+def kept_in_words(report: Report) -> str:
+    """How much of the metric is left, e.g. `It keeps 98.9 % of the original's accuracy`."""
+    metric = words.metric_name(report.metric).lower()
+    if report.metric not in LOWER_IS_BETTER:
+        kept = "\u2013" if report.retention is None else words.percent(report.retention)
+        return f"It keeps {kept} of the original's {metric}"
+    before, after = (
+        words.score(report.metric, m.metrics[report.metric].value) for m in (report.before, report.after)
+    )
+    return f"Its {metric} is {after}, the original's {before} (lower is better),"
+
+
 def verdict_in_words(report: Report) -> str:
     if not report.constraints:
         return "No constraints were set"
@@ -110,10 +124,12 @@ def loyalty_in_words(report: Report) -> str:
     if report.loyalty.label is None:
         return f"Its scores keep {probability} of the label range in common with the original's."
     label = words.share_interval(report.loyalty.label)
-    return (
-        f"It predicts the same label as the original on {label} of the rows, and its probabilities agree to "
-        f"{probability}, whether or not the original was right."
+    same = (
+        f"It gives the same word piece as the original at {label} of the places"
+        if report.task in TIED
+        else f"It predicts the same label as the original on {label} of the rows"
     )
+    return f"{same}, and its probabilities agree to {probability}, whether or not the original was right."
 
 
 def _quality(report: Report) -> list[Row]:

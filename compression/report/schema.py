@@ -59,7 +59,7 @@ class ModelResult(_Part):
 
 
 class PairedTest(_Part):
-    """Could the two models be equally good? McNemar's exact test, or Wilcoxon's for regression."""
+    """Could the two models be equally good? McNemar's exact test, or Wilcoxon's of how wrong they are."""
 
     name: str
     p_value: float
@@ -71,7 +71,7 @@ class Loyalty(_Part):
     """Agreement of the result with the original, labels aside (Xu et al. 2021, section 3)."""
 
     label: Measured | None
-    """Share of rows with the same predicted label; null for regression."""
+    """Share of the same answers: of rows, words or masked word pieces; null for regression."""
     probability: Measured
     """Mean of 1 - sqrt(Jensen-Shannon divergence, base 2); for regression 1 - mean |difference| / label range."""
 
@@ -145,7 +145,7 @@ class Report(_Part):
     files: list[FileResult]
     """The delivered files; the first is the one that `after` is about."""
     retention: float | None
-    """Metric after over metric before; null where the metric before is not positive."""
+    """Metric after over metric before, of a perplexity before over after; null where it would not be positive."""
     size_ratio: float
     """Bytes after over bytes before."""
     speedup: dict[int, float]

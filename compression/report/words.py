@@ -15,6 +15,7 @@ _METRIC_NAMES = {
     "precision": "Precision",
     "recall": "Recall",
     "exact_match": "Exact match",
+    "pseudo_perplexity": "Pseudo-perplexity",
     "loyalty": "Agreement with the original",
     "mcc": "Matthews correlation",
     "pearson": "Pearson correlation",

@@ -9,11 +9,12 @@ from typing import Any, Generic, TypeVar, cast
 import numpy as np
 import pyarrow as pa
 import torch
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from compression.data.batches import Batch
 from compression.data.encoding import Array, Encoded
 from compression.evaluation.loyalty import Agreement
+from compression.evaluation.onnx_model import OnnxModel
 from compression.losses import soft_target_loss
 from compression.report.schema import ClassResult
 from compression.tasks.columns import BaseTask, MetricName
@@ -32,10 +33,26 @@ class Behaviour(ABC, Generic[T]):
     def encode(self, tokenizer: PreTrainedTokenizerFast, table: pa.Table) -> Encoded:
         """The rows of a table with a column for each role."""
 
-    def outputs(self, output: Any, batch: Batch) -> torch.Tensor:
-        """The logits (K, C) that count, of what a model gave for a batch."""
-        logits: torch.Tensor = output.logits
+    def encode_to_learn(self, tokenizer: PreTrainedTokenizerFast, table: pa.Table) -> Encoded:
+        """The same for rows to learn from, where that is not the same."""
+        return self.encode(tokenizer, table)
+
+    def equipped(self, data: Encoded, tokenizer: PreTrainedTokenizerFast) -> Encoded:
+        """Encoded rows with what is known of the tokenizer alone, where the task needs that."""
+        return data
+
+    def logits(self, model: PreTrainedModel | OnnxModel, batch: Batch) -> torch.Tensor:
+        """The logits (K, C) that count, of what a model gives for a batch."""
+        logits: torch.Tensor = model(**batch.inputs).logits
         return logits if batch.marked is None else logits[batch.marked]
+
+    def condensed(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """What of the logits (K, C) of a batch is kept to measure a model by; all of it, where it is not too much."""
+        return logits
+
+    def comparable(self, logits: Array) -> Array:
+        """Of what is kept, the numbers in which little differences mean little."""
+        return logits
 
     @abstractmethod
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:

@@ -25,8 +25,10 @@ MetricName = Literal[
     "pearson",
     "spearman",
     "exact_match",
+    "pseudo_perplexity",
     "loyalty",
 ]
+LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"pseudo_perplexity"})
 
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "score", "quality", "sentiment")
 GENERIC_LABEL = re.compile(r"LABEL_\d+|\d+")
@@ -49,6 +51,9 @@ class BaseTask(Settings):
 
     READ: ClassVar[tuple[str, ...]]
     """The roles whose columns a model reads."""
+
+    PREDICTS_PIECES: ClassVar[bool] = False
+    """The answers are word pieces: each output is as wide as the vocabulary, and the labels are the text itself."""
 
     max_length: int
     judged_by: Literal["labels", "original"] = "labels"
@@ -73,6 +78,11 @@ class BaseTask(Settings):
     @property
     def columns_read(self) -> list[str]:
         return [column for role, column in self.roles.items() if role in self.READ]
+
+
+def goodness(metric: MetricName, value: float) -> float:
+    """A metric's value as one of which the higher is the better."""
+    return -value if metric in LOWER_IS_BETTER else value
 
 
 def check_columns(requested: Settings, dataset: DatasetSummary, *optional: str) -> None:

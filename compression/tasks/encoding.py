@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,17 @@ EXTRA = "extra."
 
 def encode_split(source: Source, dataset: Path, split: SplitName, task: Task, cache: Path | None) -> Encoded:
     """Encode one split, or read it from the cache folder when the same content has been encoded before."""
-    table = _rows(dataset, split, task)
+    behaviour, table = behaviour_of(task), _rows(dataset, split, task)
+    encode = behaviour.encode_to_learn if split == "train" else behaviour.encode
     if cache is None:
-        return behaviour_of(task).encode(source.tokenizer, table)
-    entry = cache / f"encoded-{_content_key(source.folder, dataset / f'{split}.parquet', task)}"
+        return behaviour.equipped(encode(source.tokenizer, table), source.tokenizer)
+    entry = cache / f"encoded-{_content_key(source.folder, dataset / f'{split}.parquet', task, encode)}"
     if entry.exists():
-        return _read(entry, task, table, pad_piece(source.tokenizer))
-    encoded = behaviour_of(task).encode(source.tokenizer, table)
-    _write(encoded, entry)
-    return encoded
+        encoded = _read(entry, task, table, pad_piece(source.tokenizer))
+    else:
+        encoded = encode(source.tokenizer, table)
+        _write(encoded, entry)
+    return behaviour.equipped(encoded, source.tokenizer)
 
 
 def _rows(dataset: Path, split: SplitName, task: Task) -> pa.Table:
@@ -61,8 +64,8 @@ def _read(entry: Path, task: Task, table: pa.Table, padding: int) -> Encoded:
     return Encoded(task=task, table=table, pad_piece=padding, extra=extra, **arrays)
 
 
-def _content_key(model: Path, rows: Path, task: Task) -> str:
-    digest = hashlib.sha256(task.model_dump_json().encode())
+def _content_key(model: Path, rows: Path, task: Task, encode: Callable[..., Encoded]) -> str:
+    digest = hashlib.sha256(f"{encode.__name__} {task.model_dump_json()}".encode())
     tokenizer_files = sorted(
         f for f in model.iterdir() if f.suffix in (".json", ".txt") and f.name != "config.json"
     )

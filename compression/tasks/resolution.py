@@ -8,6 +8,8 @@ from compression.checkpoints.facts import ModelFacts
 from compression.data.summary import DatasetSummary, SplitName
 from compression.errors import InputError, Problem
 from compression.tasks.columns import MetricName
+from compression.tasks.fill_mask import resolution as fill_mask
+from compression.tasks.fill_mask.resolution import FillMaskRequest, FillMaskTask
 from compression.tasks.question_answering import resolution as question_answering
 from compression.tasks.question_answering.resolution import QuestionAnsweringRequest, QuestionAnsweringTask
 from compression.tasks.text_classification import resolution as text_classification
@@ -19,11 +21,12 @@ from compression.tasks.token_classification.resolution import (
 )
 
 TaskRequest = Annotated[
-    TextClassificationRequest | TokenClassificationRequest | QuestionAnsweringRequest,
+    TextClassificationRequest | TokenClassificationRequest | QuestionAnsweringRequest | FillMaskRequest,
     Field(discriminator="type"),
 ]
 Task = Annotated[
-    TextClassificationTask | TokenClassificationTask | QuestionAnsweringTask, Field(discriminator="type")
+    TextClassificationTask | TokenClassificationTask | QuestionAnsweringTask | FillMaskTask,
+    Field(discriminator="type"),
 ]
 
 REQUEST: TypeAdapter[TaskRequest] = TypeAdapter(TaskRequest)
@@ -80,3 +83,5 @@ def resolve_task(
             return token_classification.resolve(wanted, model, dataset, used, evaluation_split)
         case QuestionAnsweringRequest():
             return question_answering.resolve(wanted, model, dataset, used, evaluation_split)
+        case FillMaskRequest():
+            return fill_mask.resolve(wanted, model, dataset, used, evaluation_split)

@@ -28,6 +28,7 @@ from compression.errors import ComputeError, ReasonClass
 from compression.evaluation.predict import predict
 from compression.events import ProgressEvent
 from compression.tasks.behaviour import behaviour_of
+from compression.tasks.columns import goodness
 from compression.training.dropout import speed_up_training_on_cpu
 from compression.training.params import Training
 from compression.training.precision import MixedPrecision
@@ -155,7 +156,8 @@ class _Run:
             )
             self.epoch_order = epoch, batches
         padded_to = self.data.task.max_length if self.training.batching == "padded" else None
-        return collate(self.data.train, self.epoch_order[1][index], self.context.device, padded_to)
+        draw = self.context.seed, self.context.recipe_step, step
+        return collate(self.data.train, self.epoch_order[1][index], self.context.device, padded_to, draw)
 
     def _record(self, fraction: float) -> None:
         values = {"learning_rate": self._learning_rate(fraction), **self.objective.observed()}
@@ -187,12 +189,13 @@ class _Run:
         self.evaluated_at = self.step
         value = task.score(self.data.metric, logits, rows)
         self.context.tell(self.step, {f"eval.{self.data.metric}": value})
-        better = value > self.best_score[0]
+        good = goodness(self.data.metric, value)
+        better = good > self.best_score[0]
         deliverable = self.objective.deliverable(self.step)
         self.in_vain = 0 if better or not (deliverable and self.objective.settled) else self.in_vain + 1
         loyal = 0.0 if self.data.reference is None else task.closeness(self.data.reference, logits, rows)
-        if deliverable and (value, loyal) >= self.best_score:
-            self.best_score = value, loyal
+        if deliverable and (good, loyal) >= self.best_score:
+            self.best_score = good, loyal
             self.best = self.weights.weights()
         if self.step * 2 >= self.total and (doubt := task.doubt(logits, rows)):
             code, message = doubt
@@ -230,6 +233,6 @@ class _Run:
         self.losses = [checkpoint.tensors[f"loss.{i}"] for i in range(len(checkpoint.section("loss")))]
         self.in_vain = checkpoint.state["in_vain"]
         if checkpoint.state["best_score"] is not None:
-            value, loyal = checkpoint.state["best_score"]
-            self.best_score = value, loyal
+            good, loyal = checkpoint.state["best_score"]
+            self.best_score = good, loyal
             self.best = checkpoint.tensors["best"].to(self.context.device)

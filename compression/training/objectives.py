@@ -1,7 +1,6 @@
 """The plain objective: the task's loss, with or without a pull towards the original's logits."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import torch
 from torch import nn
@@ -11,12 +10,13 @@ from compression.data.batches import Batch
 from compression.tasks.behaviour import behaviour_of
 from compression.training.params import Distillation
 from compression.training.precision import MixedPrecision
+from compression.training.teacher import TeacherLogits
 
 
 class TaskObjective:
     """Optimises every parameter that requires a gradient.
 
-    `teacher_logits` (K, C) are the original's for the training rows, as `predict` gives them, needed where there is a
+    `teacher_logits` gives the original's logits (K, C) for a batch of training rows, needed where there is a
     distillation term.
     """
 
@@ -27,7 +27,7 @@ class TaskObjective:
         self,
         model: PreTrainedModel,
         distillation: Distillation | None = None,
-        teacher_logits: torch.Tensor | None = None,
+        teacher_logits: TeacherLogits | None = None,
     ) -> None:
         self.model = model
         self.distillation = distillation
@@ -46,16 +46,12 @@ class TaskObjective:
         return True
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        return self.loss_of(self.model(**batch.inputs), batch)
-
-    def loss_of(self, output: Any, batch: Batch) -> torch.Tensor:
-        """The loss of what the model gave for a batch."""
         task = behaviour_of(batch.task)
-        logits = task.outputs(output, batch)
+        logits = task.logits(self.model, batch)
         loss = task.loss(logits, batch)
         if self.distillation is None or self.teacher_logits is None:
             return loss
-        teacher = self.teacher_logits[torch.from_numpy(batch.outputs)].to(logits.device)
+        teacher = self.teacher_logits(batch).to(logits.device)
         pull = task.pull(logits, teacher, batch, self.distillation.temperature)
         return (1 - self.distillation.weight) * loss + self.distillation.weight * pull
 

@@ -12,6 +12,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of, states_of
+from compression.data.batches import Batch
+from compression.tasks.behaviour import behaviour_of
 from compression.training.precision import compute_layers_in
 
 
@@ -64,7 +66,7 @@ def _catch(
 class Teacher:
     """The original as it shows its student what it does: frozen, without dropout, its layers in `dtype`.
 
-    It goes no higher than is looked at, unless its `output` is wanted too.
+    It goes no higher than is looked at, unless its logits are wanted too.
     """
 
     def __init__(
@@ -86,11 +88,15 @@ class Teacher:
             layer.to(dtype)
         compute_layers_in(self.body, dtype)
         self.states = States(self.body, hidden, attention)
-        self.output: Any = None
-        """What the model gave for the last batch; of no meaning where it goes no higher than is looked at."""
+        self.logits = torch.empty(0)
+        """Those of the last batch (K, C); of no meaning where it goes no higher than is looked at."""
 
     @torch.no_grad()
-    def look_at(self, inputs: dict[str, torch.Tensor]) -> States:
-        """The states for the inputs of a batch."""
-        self.output = self.body(**inputs)
+    def look_at(self, batch: Batch) -> States:
+        """The states for a batch."""
+        self.logits = behaviour_of(batch.task).logits(self.body, batch)
         return self.states
+
+    def logits_for(self, batch: Batch) -> torch.Tensor:
+        self.look_at(batch)
+        return self.logits

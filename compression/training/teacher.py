@@ -1,24 +1,37 @@
 """What a training that imitates the model before a change needs of that model."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from transformers import PreTrainedModel
 
 from compression.context import Context, TaskData
-from compression.data.batches import epoch_batches
+from compression.data.batches import Batch, epoch_batches
 from compression.evaluation.predict import predict
 from compression.training.params import Distillation, Training
+from compression.training.states import Teacher
+
+TeacherLogits = Callable[[Batch], torch.Tensor]
+"""The logits (K, C) of the model to imitate for a batch of training rows."""
 
 
 def logits_to_learn(
     model: PreTrainedModel, data: TaskData, training: Training, context: Context
-) -> torch.Tensor:
-    """Logits (K, C) of the training rows; NaN for rows that a training of less than an epoch never comes to."""
+) -> TeacherLogits:
+    """The model's logits for the training rows that the training comes to, computed once.
+
+    Over the word pieces of a whole vocabulary they would not fit, and where pieces are hidden, each step hides others:
+    there they are computed batch by batch, by a copy of the model as it is now.
+    """
+    if data.task.PREDICTS_PIECES:
+        return Teacher(model, (), (), context.dtype_for(training), answers=True).logits_for
     by_length = training.batching == "by_length"
     batches = epoch_batches(data.train, training.batch_size, context.seed, epoch=0, by_length=by_length)
     visited = batches[: training.steps(len(data.train))]
     sequences = np.concatenate(visited) if len(visited) < len(batches) else None
-    return torch.from_numpy(predict(model, data.train, context.stop_if_requested, sequences))
+    logits = torch.from_numpy(predict(model, data.train, context.stop_if_requested, sequences))
+    return lambda batch: logits[torch.from_numpy(batch.outputs)]
 
 
 def teacher_logits(
@@ -27,7 +40,7 @@ def teacher_logits(
     distillation: Distillation | None,
     training: Training | None,
     context: Context,
-) -> torch.Tensor | None:
+) -> TeacherLogits | None:
     """The same where there is a training with a distillation term that needs them."""
     if distillation is None or training is None:
         return None

@@ -106,10 +106,22 @@ def write_questions(path: Path, rows: int, seed: int) -> Path:
     return path
 
 
+def write_texts(path: Path, rows: int, seed: int) -> Path:
+    """Texts in which one word follows from another, and one row without any."""
+    draw = random.Random(seed)
+    with path.open("w", encoding="utf-8") as stream:
+        for row in range(rows):
+            words = draw.choices(WORDS, k=draw.randint(2, 8)) if row != 3 else []
+            text = " ".join(f"{word} {WORDS[(WORDS.index(word) + 1) % len(WORDS)]}" for word in words)
+            stream.write(json.dumps({"text": text}) + "\n")
+    return path
+
+
 WRITERS: dict[TaskType, tuple[str, Callable[[Path, int, int], Path]]] = {
     "text-classification": (".jsonl", write_rows),
     "token-classification": (".conll", write_tagged),
     "question-answering": (".json", write_questions),
+    "fill-mask": (".jsonl", write_texts),
 }
 """For each task the format of its rows, and what writes a number of them by a seed."""
 
@@ -142,9 +154,12 @@ def make_spec(
     pairs: bool = False,
     unlabelled: Sequence[SplitName] = (),
     runtime: dict[str, Any] | None = None,
+    settings: dict[str, Any] | None = None,
     **recipe: Any,
 ) -> RunSpec:
-    """A model, a dataset and a plan below `folder`, ready to run."""
+    """A model, a dataset and a plan below `folder`, ready to run; `settings` are those of the task."""
+    if settings is not None:
+        recipe["task"] = {"type": task, **settings}
     model = make_tiny_checkpoint(
         folder / "source", architecture, task=task, layers=layers, regression=regression, several=several
     )
@@ -161,12 +176,8 @@ def make_spec(
     dataset = folder / "dataset"
     dataset.mkdir()
     summary = ingest_dataset(files, dataset, None, 0)
-    asked = Recipe(steps=steps, **recipe)
-    others = {name: Path(name) for name in asked.other_models.values()}
-    known = {name: inspect_checkpoint(path) for name, path in others.items() if path.is_dir()}
-    plan = resolve(asked, inspect_checkpoint(model), summary, known)
-    runs = Runtime(threads=1, **(runtime or {}))
-    return RunSpec(model=model, dataset=dataset, plan=plan, models=others, runtime=runs)
+    plan = resolve(Recipe(steps=steps, **recipe), inspect_checkpoint(model), summary)
+    return RunSpec(model=model, dataset=dataset, plan=plan, runtime=Runtime(threads=1, **(runtime or {})))
 
 
 def run_to_end(spec: RunSpec, out: Path) -> Report:

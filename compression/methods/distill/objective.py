@@ -11,12 +11,13 @@ from compression.losses import attention_loss, cosine_loss, masked_mse, patient_
 from compression.methods.distill.params import DistillParams
 from compression.training.objectives import TaskObjective
 from compression.training.states import States, Teacher
+from compression.training.teacher import TeacherLogits
 
 
 class DistillObjective(TaskObjective):
     """(1 - a) * task + a * T^2 * KL + the weighted terms of the params.
 
-    `teacher` is the original; `teacher_logits` (N, C) are its logits for the training rows. The states of both are
+    `teacher` is the original; `teacher_logits` gives its logits for a batch of training rows. The states of both are
     caught for the layers alone that a term compares.
     """
 
@@ -24,7 +25,7 @@ class DistillObjective(TaskObjective):
         self,
         student: PreTrainedModel,
         teacher: PreTrainedModel,
-        teacher_logits: torch.Tensor,
+        teacher_logits: TeacherLogits,
         params: DistillParams,
         context: Context,
     ) -> None:
@@ -46,7 +47,7 @@ class DistillObjective(TaskObjective):
     def loss(self, batch: Batch) -> torch.Tensor:
         loss = super().loss(batch)
         if self.teacher is not None and self.model.training:
-            shown = self.teacher.look_at(batch.inputs)
+            shown = self.teacher.look_at(batch)
             loss = loss + self._terms(self.states, shown, batch)
             self.states.forget()
             shown.forget()

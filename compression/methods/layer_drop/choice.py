@@ -10,6 +10,7 @@ from compression.context import Context, TaskData
 from compression.data.batches import collate, epoch_batches
 from compression.losses import masked_mean
 from compression.methods.layer_drop.params import RULES, LayerDropParams, Strategy, kept_by_rule
+from compression.tasks.columns import goodness
 from compression.training.trial import metric_now
 
 SAMPLE_BATCHES, SAMPLE_BATCH = 32, 32
@@ -48,7 +49,7 @@ def _best(model: PreTrainedModel, data: TaskData, layers: int, keep: int, contex
             values[strategy] = metric_now(model, data, context)
     anatomy.put_layers(model, whole)
     context.tell(0, {f"untrained.{strategy}": value for strategy, value in values.items()})
-    best = max(values, key=lambda strategy: values[strategy])
+    best = max(values, key=lambda strategy: goodness(data.metric, values[strategy]))
     found = ", ".join(f"{strategy} {value:.4f}" for strategy, value in values.items())
     context.note(f"layer_drop: {data.metric} before any training by strategy: {found}; kept: {best}")
     return kept[best]

@@ -16,7 +16,9 @@ from compression.training.teacher import teacher_logits
 def run(model: PreTrainedModel, data: TaskData, params: LowRankParams, context: Context) -> PreTrainedModel:
     """Factorise weights of `model` in place, train where recovery is asked for, and return it."""
     teacher = teacher_logits(model, data, params.distillation, params.recovery, context)
-    whole = anatomy_of(model).matrices_of(model, embeddings=params.embeddings)
+    is_tied = bool(model.all_tied_weights_keys)
+    embeddings = not is_tied if params.embeddings is None else params.embeddings
+    whole = anatomy_of(model).matrices_of(model, embeddings=embeddings)
     weights = scales(model, whole, data, params, context)
     factorised: dict[str, Factorised] = {}
     for path, module in whole.items():

@@ -28,8 +28,8 @@ class LowRankParams(Recovered):
     weighting: Weighting = "inputs"
     """Which error is made small: that of the weights, that of the outputs on training rows (`inputs`), or that of the
     loss (`gradients`, Fisher-weighted SVD)."""
-    embeddings: bool = True
-    """Factorise the table of the word pieces too."""
+    embeddings: bool | None = None
+    """Factorise the table of the word pieces too; by default wherever the answers are not read from it."""
     rows: Annotated[int, Field(ge=1, le=100_000)] = 512
     """Training rows that the weighting looks at."""
 
@@ -41,4 +41,7 @@ class LowRankParams(Recovered):
         """
         if shape.low_rank:
             raise InputError(Problem("already_factorised", "the model is factorised already"))
+        if shape.tied and self.embeddings:
+            message = "the answers are read from the table of the word pieces, which must stay whole: set it to false"
+            raise InputError(Problem("method_does_not_fit", message, "/embeddings"))
         return shape.model_copy(update={"low_rank": True})

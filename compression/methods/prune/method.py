@@ -10,7 +10,7 @@ from compression.methods.prune.params import PruneParams
 from compression.training.loop import train
 from compression.training.objectives import TaskObjective
 from compression.training.precision import MixedPrecision
-from compression.training.teacher import teacher_logits
+from compression.training.teacher import TeacherLogits, teacher_logits
 
 UPDATES = 100
 """Times that weights are removed in a training."""
@@ -29,7 +29,7 @@ class PruneObjective(TaskObjective):
         matrices: list[torch.Tensor],
         params: PruneParams,
         steps: int,
-        teacher: torch.Tensor | None,
+        teacher: TeacherLogits | None,
     ) -> None:
         super().__init__(model, params.distillation, teacher)
         self.matrices, self.params, self.steps = matrices, params, steps
@@ -69,7 +69,7 @@ def prune(
     model: PreTrainedModel,
     data: TaskData,
     params: PruneParams,
-    teacher: torch.Tensor | None,
+    teacher: TeacherLogits | None,
     context: Context,
 ) -> PreTrainedModel:
     """The same with the logits of another model to learn from."""

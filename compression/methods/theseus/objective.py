@@ -14,6 +14,7 @@ from compression.losses import masked_mse
 from compression.methods.theseus.modules import ReplaceableModule
 from compression.methods.theseus.params import TheseusParams
 from compression.training.objectives import TaskObjective
+from compression.training.teacher import TeacherLogits
 
 HEAD_SHARE = 0.2
 """Learning rate of a head that joins at the end, as a share of the successors'."""
@@ -23,7 +24,7 @@ class TheseusObjective(TaskObjective):
     """The task's loss where z_i ~ Bernoulli(p), y_{i+1} = z_i * scc_i(y_i) + (1 - z_i) * prd_i(y_i).
 
     Paper, equations 3 to 5; one draw per module and batch (or row), a function of the seed and the step.
-    `teacher_logits` (N, C) are the predecessor's, needed where there is a distillation term.
+    `teacher_logits` are the predecessor's, needed where there is a distillation term.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class TheseusObjective(TaskObjective):
         modules: list[ReplaceableModule],
         params: TheseusParams,
         context: Context,
-        teacher_logits: torch.Tensor | None = None,
+        teacher_logits: TeacherLogits | None = None,
     ) -> None:
         super().__init__(model, params.distillation, teacher_logits)
         self.modules = modules

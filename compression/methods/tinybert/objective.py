@@ -62,12 +62,11 @@ class TinyBertObjective(TaskObjective):
             return super().loss(batch)
         if self.augmenter is not None:
             batch = self.augmenter.exchange(batch)
-        output = self.model(**batch.inputs)
-        shown = self.teacher.look_at(batch.inputs)
+        task = behaviour_of(batch.task)
+        logits = task.logits(self.model, batch)
+        shown = self.teacher.look_at(batch)
         if self.settled:
-            task = behaviour_of(batch.task)
-            logits, wanted = (task.outputs(given, batch).float() for given in (output, self.teacher.output))
-            loss = task.pull(logits, wanted, batch, self.params.temperature)
+            loss = task.pull(logits.float(), self.teacher.logits.float(), batch, self.params.temperature)
         else:
             loss = self._state_loss(shown, batch.attention_mask)
         self.states.forget()

@@ -13,12 +13,13 @@ import pyarrow as pa
 import torch
 from scipy.special import softmax
 from tokenizers import Encoding
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from compression.data.batches import Batch
 from compression.data.encoding import ENCODE_CHUNK, Array, Encoded, offsets_of, pad_piece
 from compression.errors import InputError, Problem
 from compression.evaluation.loyalty import Agreement
+from compression.evaluation.onnx_model import OnnxModel
 from compression.tasks.behaviour import Behaviour
 from compression.tasks.columns import MetricName
 from compression.tasks.question_answering.resolution import QuestionAnsweringTask
@@ -101,7 +102,8 @@ class QuestionAnswering(Behaviour[QuestionAnsweringTask]):
             pairs = [(question, row[1]) for question, row in zip(cut, chunk, strict=True)]
             yield from rust.encode_batch(pairs)
 
-    def outputs(self, output: Any, batch: Batch) -> torch.Tensor:
+    def logits(self, model: PreTrainedModel | OnnxModel, batch: Batch) -> torch.Tensor:
+        output = model(**batch.inputs)
         logits = torch.stack([output.start_logits, output.end_logits], dim=-1)
         return logits[batch.marked]
 

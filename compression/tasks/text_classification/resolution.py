@@ -25,6 +25,7 @@ from compression.tasks.columns import (
     resolve_max_length,
     uncertain,
 )
+from compression.tasks.texts import guess_texts, only_texts
 
 METRICS: dict[ProblemType, tuple[MetricName, ...]] = {
     "single_label": ("accuracy", "f1", "f1_macro", "mcc"),
@@ -34,10 +35,6 @@ METRICS: dict[ProblemType, tuple[MetricName, ...]] = {
 SINGLE_VALUES: tuple[ColumnKind, ...] = ("text", "integer", "number")
 LIST: ColumnKind = "list"
 SEPARATORS = ("|", ";", ",")
-PAIR_NAMES = (
-    ("sentence1", "sentence2"), ("premise", "hypothesis"), ("question1", "question2"), ("question", "sentence"),
-    ("text", "text_pair"), ("text1", "text2"), ("query", "passage"),
-)  # fmt: skip
 
 
 class RequestedTextColumns(Settings):
@@ -122,26 +119,19 @@ def resolve(
 def _resolve_columns(
     requested: RequestedTextColumns, model: ModelFacts, dataset: DatasetSummary, columns: list[Column]
 ) -> TextColumns:
-    train = dataset.splits["train"]
     label = requested.label
     if "label" not in requested.model_fields_set:
         label = _guess_label(columns, model, exclude={requested.text, requested.text_pair})
     if requested.text is not None:
         return TextColumns(text=requested.text, text_pair=requested.text_pair, label=label)
-    names = {c.name.lower(): c.name for c in train.columns}
-    for first, second in PAIR_NAMES:
-        if first in names and second in names and label not in (names[first], names[second]):
-            return TextColumns(text=names[first], text_pair=names[second], label=label)
-    texts = [c.name for c in train.columns if c.kind == "text" and c.name not in (label, requested.text_pair)]
-    if len(texts) != 1:
-        raise uncertain("text", texts)
-    return TextColumns(text=texts[0], text_pair=requested.text_pair, label=label)
+    text, pair = guess_texts(dataset.splits["train"].columns, label, requested.text_pair)
+    return TextColumns(text=text, text_pair=requested.text_pair or pair, label=label)
 
 
 def _guess_label(every: list[Column], model: ModelFacts, exclude: set[str | None]) -> str | None:
     """The column of labels; none where the rows are texts and nothing else."""
     columns = [c for c in every if c.name not in exclude]
-    if {c.name.lower() for c in columns} in ({"text"}, {"sentence"}, *map(set, PAIR_NAMES)) or not columns:
+    if only_texts(columns) or not columns:
         return None
     named = [c.name for c in columns if c.name.lower() in LABEL_NAMES]
     if len(named) == 1:

@@ -80,7 +80,7 @@ class TokenClassification(Behaviour[TokenClassificationTask]):
         predicted = logits.argmax(axis=1)
         match name:
             case "accuracy":
-                right, words = _per_row(predicted == data.labels, data), np.diff(data.outputs)
+                right, words = data.sums(predicted == data.labels), np.diff(data.outputs)
                 return lambda rows: _ratio(right[rows].sum(), words[rows].sum())
             case "f1_macro":
                 return lambda rows: self._macro(
@@ -115,13 +115,13 @@ class TokenClassification(Behaviour[TokenClassificationTask]):
         return entities([self.task.label_names[i] for i in data.of_row(ids, row)])
 
     def verdicts(self, logits: Array, data: Encoded) -> Array:
-        right: Array = _per_row(logits.argmax(axis=1) != data.labels, data) == 0
+        right: Array = data.sums(logits.argmax(axis=1) != data.labels) == 0
         return right
 
     def agreement(self, before: Array, after: Array, data: Encoded) -> Agreement:
         words = np.diff(data.outputs)
-        same = _per_row(before.argmax(axis=1) == after.argmax(axis=1), data)
-        close = _per_row(probability_agreement(before, after), data)
+        same = data.sums(before.argmax(axis=1) == after.argmax(axis=1))
+        close = data.sums(probability_agreement(before, after))
         return Agreement(same / np.maximum(words, 1), close / np.maximum(words, 1), words)
 
     def classes(self, logits: Array, data: Encoded) -> list[ClassResult]:
@@ -141,7 +141,7 @@ class TokenClassification(Behaviour[TokenClassificationTask]):
         ]
 
     def confidence(self, logits: Array, data: Encoded) -> Array:
-        return _per_row(softmax(logits, axis=1).max(axis=1), data) / np.maximum(np.diff(data.outputs), 1)
+        return data.sums(softmax(logits, axis=1).max(axis=1)) / np.maximum(np.diff(data.outputs), 1)
 
     def answer(self, logits: Array, data: Encoded, row: int) -> Any:
         """The tag of each word; null for words that were cut off."""
@@ -189,11 +189,6 @@ def _words(row: Encoding) -> Array:
     return np.array(
         [INSIDE if a == b else b for a, b in zip([INSIDE, *words], words, strict=False)], dtype=np.int64
     )
-
-
-def _per_row(values: Array, data: Encoded) -> Array:
-    """Sums of the values (K,) of each row (N,)."""
-    return np.diff(np.concatenate([[0], np.cumsum(values, dtype=np.float64)])[data.outputs])
 
 
 def _of_rows(values: Array, rows: Array, data: Encoded) -> Array:

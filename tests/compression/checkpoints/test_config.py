@@ -28,7 +28,7 @@ CONFIG: dict[str, tuple[Change, str, str]] = {
     "other class": (
         config(architectures=["RobertaForSequenceClassification"]), "unsupported_architecture", "architectures"),
     "no head": (config(architectures=["BertModel"]), "no_task_head", "architectures"),
-    "pretrained only": (config(architectures=["BertForMaskedLM"]), "no_task_head", "architectures"),
+    "pretrained only": (config(architectures=["BertForPreTraining"]), "no_task_head", "architectures"),
     "a billion layers": (config(num_hidden_layers=10**9), "invalid_config_value", "num_hidden_layers"),
     "no layers": (config(num_hidden_layers=0), "invalid_config_value", "num_hidden_layers"),
     "negative layers": (config(num_hidden_layers=-1), "invalid_config_value", "num_hidden_layers"),

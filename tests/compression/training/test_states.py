@@ -3,19 +3,30 @@
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
 from compression.checkpoints.facts import Architecture
 from compression.checkpoints.loading import load_model, open_source
 from compression.checkpoints.traits import architectures_with
+from compression.data.batches import Batch
 from compression.training.states import States, Teacher
 from tests.checkpoints import make_tiny_checkpoint
+from tests.compression.encoded import classification
 
 ROWS = {
     "input_ids": torch.tensor([[2, 9, 11, 3, 0], [2, 8, 10, 12, 3]]),
     "attention_mask": torch.tensor([[1] * 4 + [0], [1] * 5]),
 }
+BATCH = Batch(
+    task=classification(),
+    **ROWS,
+    token_type_ids=None,
+    labels=torch.zeros(2, dtype=torch.int64),
+    rows=np.arange(2),
+    outputs=np.arange(2),
+)
 
 
 @pytest.mark.parametrize("architecture", get_args(Architecture))
@@ -46,7 +57,7 @@ def test_a_teacher_shows_the_states_of_the_original_and_goes_no_higher(
     teacher = Teacher(model, hidden=(2,), attention=(), dtype=torch.float32)
     with torch.no_grad():
         given = model(**ROWS, output_hidden_states=True).hidden_states
-    shown = teacher.look_at(ROWS)
+    shown = teacher.look_at(BATCH)
     torch.testing.assert_close(shown.hidden[2], given[2])
     assert teacher.body.config.num_hidden_layers == 2
     assert model.config.num_hidden_layers == 3
