@@ -34,6 +34,7 @@ WORD_PIECE: dict[Architecture, tuple[str, tuple[str, ...]]] = {
 }
 UNIGRAM: dict[Architecture, tuple[str, tuple[str, ...]]] = {
     "xlm-roberta": ("XLMRobertaTokenizer", ("<s>", "<pad>", "</s>", "<unk>", "<mask>")),
+    "deberta-v2": ("DebertaV2Tokenizer", ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")),
     "camembert": ("CamembertTokenizer", ("<s>", "<pad>", "</s>", "<unk>", "<mask>")),
 }
 """Class of the tokenizer, and its special tokens by id."""
@@ -42,6 +43,14 @@ SPECIAL: dict[Architecture, dict[str, Any]] = {
     "xlm-roberta": {"type_vocab_size": 1},
     "camembert": {"type_vocab_size": 1},
     "electra": {"embedding_size": 8},
+    "deberta-v2": {  # as in v3
+        "relative_attention": True,
+        "position_buckets": 8,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": "p2c|c2p",
+        "position_biased_input": False,
+    },
 }
 """What its config says beside the sizes."""
 

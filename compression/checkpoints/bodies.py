@@ -85,18 +85,19 @@ def _like_roberta(name: str) -> Body:
     )
 
 
+_BERT_PIECES = PieceHead(
+    "cls.predictions.transform.dense",
+    "cls.predictions.transform.LayerNorm",
+    "cls.predictions.decoder",
+    "cls.predictions.bias",
+)
 BODIES: dict[Architecture, Body] = {
     "bert": Body(
         name="Bert",
         layers="bert.encoder.layer",
         embeddings="bert.embeddings",
         classifier=("bert.pooler", "classifier"),
-        pieces=PieceHead(
-            "cls.predictions.transform.dense",
-            "cls.predictions.transform.LayerNorm",
-            "cls.predictions.decoder",
-            "cls.predictions.bias",
-        ),
+        pieces=_BERT_PIECES,
     ),
     "roberta": _like_roberta("Roberta"),
     "distilbert": Body(
@@ -132,6 +133,20 @@ BODIES: dict[Architecture, Body] = {
         norms=("attention.LayerNorm", "output.LayerNorm"),
         positions_after_padding=True,
         own_mask=True,
+    ),
+    "deberta-v2": Body(
+        name="DebertaV2",
+        layers="deberta.encoder.layer",
+        embeddings="deberta.embeddings",
+        attention=(
+            "attention.self.query_proj",
+            "attention.self.key_proj",
+            "attention.self.value_proj",
+            "attention.output.dense",
+        ),
+        own_mask=True,
+        classifier=("pooler", "classifier"),
+        pieces=_BERT_PIECES,
     ),
 }
 """Each architecture that is accepted."""

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from compression.checkpoints.bodies import BODIES
-from compression.checkpoints.config_keys import CONFIGS, CheckedConfig
+from compression.checkpoints.config_keys import CONFIGS, CheckedConfig, DebertaV2Config
 from compression.checkpoints.facts import TIED, Architecture, ProblemType, TaskType
 from compression.errors import InputError, Problem
 
@@ -34,6 +34,10 @@ REFUSED = {
     "pruned_heads": ("unsupported_config", "pruned heads are not supported"),
     "is_decoder": ("unsupported_config", "only encoders are supported"),
     "add_cross_attention": ("unsupported_config", "cross attention is not supported"),
+    "conv_kernel_size": (
+        "unsupported_config",
+        "a convolution behind the first layer belongs to no layer: DeBERTa-v3 has none",
+    ),
 }
 """Keys that may only be absent or hold nothing."""
 
@@ -63,7 +67,7 @@ def parse_config(raw: dict[str, Any]) -> CheckedConfig:
         problems += [_problem(key, "invalid_config_value", message) for key, message in wrong.items()]
         raise InputError(problems) from error
     wrong_class = _class_problems(config)
-    problems += wrong_class + _size_problems(config)
+    problems += wrong_class + _size_problems(config, raw)
     if not wrong_class and task_of(config) in LABELLED:
         problems += _label_problems(config)
     if not wrong_class and task_of(config) in TIED and not config.tie_word_embeddings:
@@ -104,11 +108,13 @@ def _class_problems(config: CheckedConfig) -> list[Problem]:
     return [_problem("architectures", "unsupported_architecture", message)]
 
 
-def _size_problems(config: CheckedConfig) -> list[Problem]:
+def _size_problems(config: CheckedConfig, raw: dict[str, Any]) -> list[Problem]:
     problems = []
     if config.hidden_size % config.num_attention_heads:
         message = f"{config.hidden_size} is not divisible by the {config.num_attention_heads} attention heads"
         problems.append(_problem(config.WIDTH, "inconsistent_config", message))
+    if isinstance(config, DebertaV2Config):
+        problems += _deberta_problems(config, raw)
     if config.pad_token_id is not None and config.pad_token_id >= config.vocab_size:
         message = f"{config.pad_token_id} is outside the vocabulary of {config.vocab_size}"
         problems.append(_problem("pad_token_id", "inconsistent_config", message))
@@ -116,6 +122,20 @@ def _size_problems(config: CheckedConfig) -> list[Problem]:
         message = "there is no room for two words and two special tokens"
         problems.append(_problem("max_position_embeddings", "inconsistent_config", message))
     return problems
+
+
+def _deberta_problems(config: DebertaV2Config, raw: dict[str, Any]) -> list[Problem]:
+    """Widths that the config may tell apart, and that all known checkpoints have alike."""
+    alike = {
+        "embedding_size": config.hidden_size,
+        "pooler_hidden_size": config.hidden_size,
+        "attention_head_size": config.hidden_size // config.num_attention_heads,
+    }
+    return [
+        _problem(key, "unsupported_config", f"only {width} is supported here")
+        for key, width in alike.items()
+        if raw.get(key, width) != width
+    ]
 
 
 def _label_problems(config: CheckedConfig) -> list[Problem]:

@@ -112,6 +112,42 @@ class ElectraConfig(_BertLikeConfig):
     embedding_size: Width = 128
 
 
+class DebertaV2Config(_BertLikeConfig):
+    """DeBERTa-v2 and v3, which is a v2 with shared keys, buckets of positions and a norm of their embeddings."""
+
+    model_type: Literal["deberta-v2"]
+    type_vocab_size: Annotated[int, Field(ge=0, le=16)] = 0
+    layer_norm_eps: Epsilon = 1e-7
+    relative_attention: bool = False
+    max_relative_positions: Annotated[int, Field(ge=-1, le=65_536)] = -1
+    position_buckets: Annotated[int, Field(ge=4, le=65_536)] | Literal[-1] = -1
+    position_biased_input: bool = True
+    pos_att_type: list[Literal["c2p", "p2c"]] | Literal["c2p", "p2c", "c2p|p2c", "p2c|c2p"] | None = None
+    share_att_key: bool = False
+    norm_rel_ebd: Literal["none", "layer_norm"] = "none"
+    pooler_dropout: Rate = 0.0
+    pooler_hidden_act: Activation = "gelu"
+    cls_dropout: Rate | None = None
+    legacy: Literal[True] = True
+    """How the head of a masked language model is made: the other way has another one."""
+
+    @property
+    def positions(self) -> int:
+        """Rows of the table of relative positions."""
+        reach = (
+            self.max_relative_positions if self.max_relative_positions > 0 else self.max_position_embeddings
+        )
+        return 2 * (self.position_buckets if self.position_buckets > 0 else reach)
+
+    @property
+    def own_position_maps(self) -> tuple[str, ...]:
+        """In a layer, the maps from relative positions to keys and queries."""
+        if not self.relative_attention or self.share_att_key:
+            return ()
+        maps = {"c2p": "pos_key_proj", "p2c": "pos_query_proj"}
+        return tuple(name for kind, name in maps.items() if kind in (self.pos_att_type or ()))
+
+
 class DistilBertConfig(_Config):
     WIDTH: ClassVar[str] = "dim"
 
@@ -144,7 +180,7 @@ class DistilBertConfig(_Config):
         return self.hidden_dim
 
 
-CheckedConfig = BertConfig | RobertaConfig | DistilBertConfig | ElectraConfig | MPNetConfig
+CheckedConfig = BertConfig | RobertaConfig | DistilBertConfig | ElectraConfig | MPNetConfig | DebertaV2Config
 CONFIGS: dict[str, type[CheckedConfig]] = {
     model_type: config
     for config in get_args(CheckedConfig)

@@ -4,7 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-Architecture = Literal["bert", "roberta", "distilbert", "xlm-roberta", "camembert", "electra", "mpnet"]
+Architecture = Literal[
+    "bert", "roberta", "distilbert", "xlm-roberta", "camembert", "electra", "mpnet", "deberta-v2"
+]
 """Named as `model_type` in a config."""
 TaskType = Literal["text-classification", "token-classification", "question-answering", "fill-mask"]
 """Named as the Hugging Face Hub names them. A checkpoint's own class tells its task."""

@@ -5,16 +5,23 @@ from collections.abc import Iterator
 
 from compression.checkpoints.bodies import BODIES, Body
 from compression.checkpoints.config import task_of
-from compression.checkpoints.config_keys import CheckedConfig, DistilBertConfig, ElectraConfig, MPNetConfig
+from compression.checkpoints.config_keys import (
+    CheckedConfig,
+    DebertaV2Config,
+    DistilBertConfig,
+    ElectraConfig,
+    MPNetConfig,
+)
 from compression.checkpoints.facts import TIED
 
 Shape = tuple[int, ...]
 
 HARMLESS = re.compile(
-    r"(bert|roberta|distilbert|electra|mpnet)\.embeddings\.(position_ids|token_type_ids)"
+    r"(bert|roberta|distilbert|electra|mpnet|deberta)\.embeddings\.(position_ids|token_type_ids)"
     # Buffers and an unused layer that older versions of transformers saved.
     r"|(bert|roberta|mpnet)\.pooler\.dense\.(weight|bias)"
     r"|cls\.seq_relationship\.(weight|bias)"
+    r"|deberta\.embeddings\.position_embeddings\.weight"
 )
 """Extra tensors that change nothing."""
 
@@ -84,8 +91,9 @@ def may_be_factorised(config: CheckedConfig) -> set[str]:
 def _embeddings(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
     width = _embedding_width(config)
     yield "word_embeddings.weight", (config.vocab_size, width)
-    yield "position_embeddings.weight", (config.max_position_embeddings, width)
-    if not isinstance(config, (DistilBertConfig, MPNetConfig)):
+    if not isinstance(config, DebertaV2Config) or config.position_biased_input:
+        yield "position_embeddings.weight", (config.max_position_embeddings, width)
+    if not isinstance(config, (DistilBertConfig, MPNetConfig)) and config.type_vocab_size:
         yield "token_type_embeddings.weight", (config.type_vocab_size, width)
     yield from _norm("LayerNorm", width)
 
@@ -102,6 +110,11 @@ def _beside_the_layers(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
         case MPNetConfig():
             buckets = config.relative_attention_num_buckets
             yield "encoder.relative_attention_bias.weight", (buckets, config.num_attention_heads)
+        case DebertaV2Config():
+            if config.relative_attention:
+                yield "encoder.rel_embeddings.weight", (config.positions, config.hidden_size)
+            if config.norm_rel_ebd == "layer_norm":
+                yield from _norm("encoder.LayerNorm", config.hidden_size)
 
 
 def _layer(config: CheckedConfig, body: Body) -> Iterator[tuple[str, Shape]]:
@@ -111,6 +124,9 @@ def _layer(config: CheckedConfig, body: Body) -> Iterator[tuple[str, Shape]]:
         yield from _linear(name, width, width)
     yield from _linear(into, inner, width)
     yield from _linear(out_of, width, inner)
+    if isinstance(config, DebertaV2Config):
+        for name in config.own_position_maps:
+            yield from _linear(f"attention.self.{name}", width, width)
     for name in body.norms:
         yield from _norm(name, width)
 
@@ -130,8 +146,8 @@ def _head(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
         yield from _linear("classifier.dense", width, width)
         yield from _linear("classifier.out_proj", classes, width)
     else:
-        hidden = "bert.pooler.dense" if config.model_type == "bert" else "pre_classifier"
-        yield from _linear(hidden, width, width)
+        hidden = {"bert": "bert.pooler.dense", "distilbert": "pre_classifier", "deberta-v2": "pooler.dense"}
+        yield from _linear(hidden[config.model_type], width, width)
         yield from _linear("classifier", classes, width)
 
 

@@ -11,6 +11,9 @@ make the feed-forward part; embeddings are as wide as the layers."""
 LACKING: dict[Architecture, dict[Trait, str]] = {
     "electra": {"full_embeddings": "its embeddings have a width of their own"},
     "mpnet": {"plain_scores": "relative positions are added to its attention scores"},
+    "deberta-v2": {
+        "plain_scores": "its attention scores have terms of relative positions, with maps of their own"
+    },
 }
 """Why a method that needs a trait cannot serve an architecture."""
 

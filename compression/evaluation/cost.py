@@ -89,7 +89,8 @@ def _forward_milliseconds(model: PreTrainedModel | OnnxModel, inputs: Inputs) ->
 def count_multiply_adds(model: PreTrainedModel, data: Encoded) -> int:
     """Of one forward pass for one row of median length."""
     inputs = typical_inputs(data, 1, model.device)
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    # Not inference_mode: the counter asks for the graph of what a module is given, be it a parameter.
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(**inputs)
     return int(counter.get_total_flops()) // 2
 
