@@ -36,6 +36,7 @@ UNIGRAM: dict[Architecture, tuple[str, tuple[str, ...]]] = {
     "xlm-roberta": ("XLMRobertaTokenizer", ("<s>", "<pad>", "</s>", "<unk>", "<mask>")),
     "deberta-v2": ("DebertaV2Tokenizer", ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")),
     "camembert": ("CamembertTokenizer", ("<s>", "<pad>", "</s>", "<unk>", "<mask>")),
+    "albert": ("AlbertTokenizer", ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")),
 }
 """Class of the tokenizer, and its special tokens by id."""
 SPECIAL: dict[Architecture, dict[str, Any]] = {
@@ -51,6 +52,7 @@ SPECIAL: dict[Architecture, dict[str, Any]] = {
         "pos_att_type": "p2c|c2p",
         "position_biased_input": False,
     },
+    "albert": {"embedding_size": 8, "num_hidden_groups": 2},
 }
 """What its config says beside the sizes."""
 

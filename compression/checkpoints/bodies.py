@@ -125,6 +125,17 @@ BODIES: dict[Architecture, Body] = {
             "generator_lm_head.bias",
         ),
     ),
+    "albert": Body(
+        name="Albert",
+        layers="albert.encoder.albert_layer_groups",  # each a layer that serves several depths
+        embeddings="albert.embeddings",
+        entry=("albert.encoder.embedding_hidden_mapping_in",),
+        attention=tuple(f"albert_layers.0.attention.{name}" for name in ("query", "key", "value", "dense")),
+        feed_forward=("albert_layers.0.ffn", "albert_layers.0.ffn_output"),
+        norms=("albert_layers.0.attention.LayerNorm", "albert_layers.0.full_layer_layer_norm"),
+        classifier=("albert.pooler", "classifier"),
+        pieces=PieceHead(*(f"predictions.{name}" for name in ("dense", "LayerNorm", "decoder", "bias"))),
+    ),
     "mpnet": Body(
         name="MPNet",
         layers="mpnet.encoder.layer",

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from compression.checkpoints.bodies import BODIES
-from compression.checkpoints.config_keys import CONFIGS, CheckedConfig, DebertaV2Config
+from compression.checkpoints.config_keys import CONFIGS, AlbertConfig, CheckedConfig, DebertaV2Config
 from compression.checkpoints.facts import TIED, Architecture, ProblemType, TaskType
 from compression.errors import InputError, Problem
 
@@ -115,6 +115,9 @@ def _size_problems(config: CheckedConfig, raw: dict[str, Any]) -> list[Problem]:
         problems.append(_problem(config.WIDTH, "inconsistent_config", message))
     if isinstance(config, DebertaV2Config):
         problems += _deberta_problems(config, raw)
+    if isinstance(config, AlbertConfig) and config.num_hidden_groups > config.num_hidden_layers:
+        message = f"there are {config.num_hidden_groups} groups for {config.num_hidden_layers} layers"
+        problems.append(_problem("num_hidden_groups", "inconsistent_config", message))
     if config.pad_token_id is not None and config.pad_token_id >= config.vocab_size:
         message = f"{config.pad_token_id} is outside the vocabulary of {config.vocab_size}"
         problems.append(_problem("pad_token_id", "inconsistent_config", message))

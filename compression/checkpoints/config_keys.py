@@ -148,6 +148,15 @@ class DebertaV2Config(_BertLikeConfig):
         return tuple(name for kind, name in maps.items() if kind in (self.pos_att_type or ()))
 
 
+class AlbertConfig(_BertLikeConfig):
+    model_type: Literal["albert"]
+    embedding_size: Width = 128
+    num_hidden_groups: Layers = 1
+    inner_group_num: Literal[1] = 1
+    """Layers of a group that have weights of their own; no checkpoint is known that has several."""
+    classifier_dropout_prob: Rate = 0.1
+
+
 class DistilBertConfig(_Config):
     WIDTH: ClassVar[str] = "dim"
 
@@ -180,7 +189,15 @@ class DistilBertConfig(_Config):
         return self.hidden_dim
 
 
-CheckedConfig = BertConfig | RobertaConfig | DistilBertConfig | ElectraConfig | MPNetConfig | DebertaV2Config
+CheckedConfig = (
+    BertConfig
+    | RobertaConfig
+    | DistilBertConfig
+    | ElectraConfig
+    | AlbertConfig
+    | MPNetConfig
+    | DebertaV2Config
+)
 CONFIGS: dict[str, type[CheckedConfig]] = {
     model_type: config
     for config in get_args(CheckedConfig)

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Architecture = Literal[
-    "bert", "roberta", "distilbert", "xlm-roberta", "camembert", "electra", "mpnet", "deberta-v2"
+    "bert", "roberta", "distilbert", "xlm-roberta", "camembert", "electra", "albert", "mpnet", "deberta-v2"
 ]
 """Named as `model_type` in a config."""
 TaskType = Literal["text-classification", "token-classification", "question-answering", "fill-mask"]

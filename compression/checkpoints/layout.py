@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from compression.checkpoints.bodies import BODIES, Body
 from compression.checkpoints.config import task_of
 from compression.checkpoints.config_keys import (
+    AlbertConfig,
     CheckedConfig,
     DebertaV2Config,
     DistilBertConfig,
@@ -17,11 +18,13 @@ from compression.checkpoints.facts import TIED
 Shape = tuple[int, ...]
 
 HARMLESS = re.compile(
-    r"(bert|roberta|distilbert|electra|mpnet|deberta)\.embeddings\.(position_ids|token_type_ids)"
+    r"(bert|roberta|distilbert|electra|mpnet|albert|deberta)\.embeddings\.(position_ids|token_type_ids)"
     # Buffers and an unused layer that older versions of transformers saved.
     r"|(bert|roberta|mpnet)\.pooler\.dense\.(weight|bias)"
     r"|cls\.seq_relationship\.(weight|bias)"
     r"|deberta\.embeddings\.position_embeddings\.weight"
+    r"|albert\.pooler\.(weight|bias)"
+    r"|sop_classifier\.classifier\.(weight|bias)"
 )
 """Extra tensors that change nothing."""
 
@@ -35,6 +38,7 @@ def is_head(name: str) -> bool:
         "lm_head.",
         "vocab_",
         "generator_",
+        "predictions.",
     )
     return name.startswith(heads)
 
@@ -53,7 +57,8 @@ def expected_tensors(config: CheckedConfig) -> dict[str, Shape]:
     body = BODIES[config.model_type]
     shapes = {f"{body.embeddings}.{name}": shape for name, shape in _embeddings(config)}
     shapes |= {f"{body.root}.{name}": shape for name, shape in _beside_the_layers(config)}
-    for index in range(config.num_hidden_layers):
+    stored = config.num_hidden_groups if isinstance(config, AlbertConfig) else config.num_hidden_layers
+    for index in range(stored):
         shapes |= {f"{body.layers}.{index}.{name}": shape for name, shape in _layer(config, body)}
     shapes |= dict(_head(config))
     return _factorised(shapes, config.plankwright.low_rank) if config.plankwright else shapes
@@ -99,7 +104,7 @@ def _embeddings(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
 
 
 def _embedding_width(config: CheckedConfig) -> int:
-    return config.embedding_size if isinstance(config, ElectraConfig) else config.hidden_size
+    return config.embedding_size if isinstance(config, (ElectraConfig, AlbertConfig)) else config.hidden_size
 
 
 def _beside_the_layers(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
@@ -107,6 +112,10 @@ def _beside_the_layers(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
     match config:
         case ElectraConfig() if config.embedding_size != config.hidden_size:
             yield from _linear("embeddings_project", config.hidden_size, config.embedding_size)
+        case AlbertConfig():
+            yield from _linear(
+                "encoder.embedding_hidden_mapping_in", config.hidden_size, config.embedding_size
+            )
         case MPNetConfig():
             buckets = config.relative_attention_num_buckets
             yield "encoder.relative_attention_bias.weight", (buckets, config.num_attention_heads)
@@ -146,7 +155,12 @@ def _head(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
         yield from _linear("classifier.dense", width, width)
         yield from _linear("classifier.out_proj", classes, width)
     else:
-        hidden = {"bert": "bert.pooler.dense", "distilbert": "pre_classifier", "deberta-v2": "pooler.dense"}
+        hidden = {
+            "bert": "bert.pooler.dense",
+            "distilbert": "pre_classifier",
+            "albert": "albert.pooler",
+            "deberta-v2": "pooler.dense",
+        }
         yield from _linear(hidden[config.model_type], width, width)
         yield from _linear("classifier", classes, width)
 

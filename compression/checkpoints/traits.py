@@ -10,6 +10,10 @@ make the feed-forward part; embeddings are as wide as the layers."""
 
 LACKING: dict[Architecture, dict[Trait, str]] = {
     "electra": {"full_embeddings": "its embeddings have a width of their own"},
+    "albert": {
+        "own_layers": "its layers share their weights",
+        "full_embeddings": "its embeddings have a width of their own",
+    },
     "mpnet": {"plain_scores": "relative positions are added to its attention scores"},
     "deberta-v2": {
         "plain_scores": "its attention scores have terms of relative positions, with maps of their own"

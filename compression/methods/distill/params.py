@@ -30,7 +30,7 @@ class DistillParams(Settings):
         "Hinton et al., Distilling the Knowledge in a Neural Network, 2015; Sanh et al., DistilBERT, 2019; "
         "Sun et al., Patient Knowledge Distillation for BERT Model Compression, EMNLP 2019"
     )
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with("own_layers")
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "soft_targets": {},
