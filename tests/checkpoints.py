@@ -52,7 +52,7 @@ SPECIAL: dict[Architecture, dict[str, Any]] = {
         "pos_att_type": "p2c|c2p",
         "position_biased_input": False,
     },
-    "albert": {"embedding_size": 8, "num_hidden_groups": 2},
+    "albert": {"embedding_size": 8},
 }
 """What its config says beside the sizes."""
 
