@@ -131,8 +131,11 @@ def _compress(options: argparse.Namespace, emit: EventWriter, stop: threading.Ev
     dataset = options.out / "dataset"
     dataset.mkdir(parents=True)
     summary = ingest_dataset(files, dataset, None, 0)
-    plan = resolve(Recipe.model_validate_json(options.recipe.read_bytes()), facts, summary)
-    run(RunSpec(model=options.model, dataset=dataset, plan=plan), options.out, emit, stop.is_set)
+    recipe = Recipe.model_validate_json(options.recipe.read_bytes())
+    others = {name: Path(name) for name in recipe.other_models.values() if Path(name).is_dir()}
+    plan = resolve(recipe, facts, summary, {name: inspect_checkpoint(path) for name, path in others.items()})
+    spec = RunSpec(model=options.model, dataset=dataset, plan=plan, models=others)
+    run(spec, options.out, emit, stop.is_set)
 
 
 def _verify(folder: Path, emit: EventWriter) -> None:

@@ -59,6 +59,8 @@ class Context:
     """Weights that the recipe step at work began with, where they are not the source's."""
     step_config: dict[str, Any] | None = None
     """The config that belongs to them."""
+    models: dict[str, Path] = field(default_factory=dict)
+    """Folders of the models that steps name beside the source."""
     decisions: dict[str, Any] = field(default_factory=dict)
     """What the recipe step at work has settled for good before its training."""
     changed_tokenizer: str | None = None

@@ -189,6 +189,7 @@ def _context(
         checkpoint_seconds=spec.runtime.checkpoint_seconds,
         total_steps=sum(step.trains.steps(len(data.train)) for step in spec.plan.steps if step.trains),
         resumed=resumed,
+        models=spec.models,
     )
     if resumed is not None:
         context.recipe_step = resumed.recipe_step

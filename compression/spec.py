@@ -1,7 +1,9 @@
 """What a job asks of the engine (`Plan`), and what one run of it is given (`RunSpec`)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -10,6 +12,7 @@ from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.traits import what_it_lacks
 from compression.data.summary import DatasetSummary
 from compression.errors import InputError, Problem
+from compression.methods.distill.params import DistillParams, disagreements
 from compression.methods.quantize.params import QuantizeParams
 from compression.methods.shape import ModelShape
 from compression.registry import Step
@@ -63,6 +66,15 @@ class _Compute(Settings):
     `model.onnx`, `onnx-int8` one with weights and products of 8 bits as `model.int8.onnx`, a quarter as large."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 42
 
+    @property
+    def other_models(self) -> dict[str, str]:
+        """The models that steps name beside the job's own, by the place of the name."""
+        return {
+            f"/steps/{index}/student/model": step.student.model
+            for index, step in enumerate(self.steps)
+            if isinstance(step, DistillParams) and step.student is not None
+        }
+
 
 class Recipe(_Compute):
     """What a user may say of a job's compute; all but `steps` has a default."""
@@ -98,16 +110,26 @@ class Plan(_Compute):
         }
 
 
-def resolve(recipe: Recipe, model: ModelFacts, dataset: DatasetSummary) -> Plan:
+def resolve(
+    recipe: Recipe,
+    model: ModelFacts,
+    dataset: DatasetSummary,
+    others: Mapping[str, ModelFacts] = MappingProxyType({}),
+) -> Plan:
     """Check a recipe against the model and the dataset it is for, and settle what it leaves open.
+
+    `others` are the models that its steps name, those of them that there are.
 
     Raises:
         InputError: every problem found, each with a JSON pointer into the recipe.
     """
-    problems: list[Problem] = []
+    problems = list(_unfit_students(recipe, model, others))
+    if problems:
+        raise InputError(problems)
+    recipe = _with_students(recipe, others)
     shape = ModelShape.of(model)
     for index, step in enumerate(recipe.steps):
-        if unfit := list(_unfit(step, index, model)):
+        if unfit := list(_unfit(step, index, model, shape)):
             problems += unfit
             break
         try:
@@ -125,6 +147,7 @@ def resolve(recipe: Recipe, model: ModelFacts, dataset: DatasetSummary) -> Plan:
     try:
         task = resolve_task(recipe.task, model, dataset, recipe.evaluation.split)
         metrics = resolve_metrics(recipe.evaluation.metric, recipe.evaluation.metrics, task)
+        problems += _too_short(recipe, task, others)
     except InputError as error:
         problems += error.problems
     if problems or task is None:
@@ -134,7 +157,33 @@ def resolve(recipe: Recipe, model: ModelFacts, dataset: DatasetSummary) -> Plan:
     return Plan(**{**settled, "task": task, "evaluation": evaluation})
 
 
-def _unfit(step: Step, index: int, model: ModelFacts) -> Iterator[Problem]:
+def _unfit_students(recipe: Recipe, model: ModelFacts, others: Mapping[str, ModelFacts]) -> Iterator[Problem]:
+    for place, name in recipe.other_models.items():
+        if name not in others:
+            yield Problem("unknown_model", f"there is no model {name}", place)
+        else:
+            yield from (replace(problem, place=place) for problem in disagreements(others[name], model))
+
+
+def _with_students(recipe: Recipe, others: Mapping[str, ModelFacts]) -> Recipe:
+    """The recipe with the shapes of the models that its steps name."""
+    steps: list[Step] = []
+    for step in recipe.steps:
+        if isinstance(step, DistillParams) and step.student is not None:
+            student = step.student.model_copy(update={"shape": ModelShape.of(others[step.student.model])})
+            step = step.model_copy(update={"student": student})
+        steps.append(step)
+    return recipe.model_copy(update={"steps": steps})
+
+
+def _too_short(recipe: Recipe, task: Task, others: Mapping[str, ModelFacts]) -> Iterator[Problem]:
+    for name in recipe.other_models.values():
+        if (room := others[name].max_length) < task.max_length:
+            message = f"the student {name} takes {room} word pieces at the most: set no more than that"
+            yield Problem("student_too_short", message, "/task/max_length")
+
+
+def _unfit(step: Step, index: int, model: ModelFacts, shape: ModelShape) -> Iterator[Problem]:
     """Why a method cannot be used on a model of this kind."""
     for kind, own, served in (
         ("architecture", model.architecture, step.ARCHITECTURES),
@@ -144,6 +193,9 @@ def _unfit(step: Step, index: int, model: ModelFacts) -> Iterator[Problem]:
             why = f" ({what_it_lacks(model.architecture)})" if kind == "architecture" else ""
             message = f"{step.method} does not serve the {kind} {own}{why}, only {', '.join(served)}"
             yield Problem("method_does_not_fit", message, f"/steps/{index}/method")
+    if isinstance(step, DistillParams) and step.student and shape.vocabulary_size != model.vocabulary_size:
+        message = "word pieces have new ids after trim_vocabulary: put distill before trim_vocabulary"
+        yield Problem("student_differs", message, f"/steps/{index}/student/model")
 
 
 class Runtime(Settings):
@@ -170,4 +222,6 @@ class RunSpec(Settings):
     dataset: Path
     """Folder written by `compression.data.ingest`."""
     plan: Plan
+    models: dict[str, Path] = {}
+    """Folders of the models that the plan's steps name."""
     runtime: Runtime = Runtime()

@@ -1,6 +1,6 @@
 """The life of a job: the only code that changes its state, each time together with the event that tells of it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Literal, TypedDict
@@ -51,11 +51,17 @@ def create_job(
     model_id: str,
     dataset_id: str,
     plan: Json,
+    other_model_ids: Iterable[str] = (),
     queue: Queue = "cpu",
     auto_start: bool = True,
 ) -> Job:
-    """Raises NotFound where the model or the dataset is not there (any more)."""
-    _hold(connection, Model, "model", model_id)
+    """`other_model_ids` are those that the plan names.
+
+    Raises:
+        NotFound: a model or the dataset is not there (any more).
+    """
+    for id in sorted({model_id, *other_model_ids}):
+        _hold(connection, Model, "model", id)
     _hold(connection, Dataset, "dataset", dataset_id)
     now = database_now(connection)
     job_id = new_id("job")

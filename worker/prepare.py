@@ -17,15 +17,19 @@ log = structlog.get_logger(__name__)
 def prepare(
     storage: Storage, settings: Settings, job: Job, checkpoints: Sequence[Checkpoint], folder: Path
 ) -> Path:
-    """Bring model and dataset into the folder and write the spec. Returns its path.
+    """Bring models and dataset into the folder and write the spec. Returns its path.
 
     Of `checkpoints`, newest first, the first that is sound is gone on from.
 
     Raises:
-        FileNotFoundError: the model or the dataset is not in the storage.
+        FileNotFoundError: a model or the dataset is not in the storage.
     """
     storage.fetch(f"models/{job.model_id}", folder / "model")
     storage.fetch(f"datasets/{job.dataset_id}", folder / "dataset")
+    plan = Plan.model_validate(job.plan)
+    others = {id: folder / id for id in plan.other_models.values()}
+    for id, place in others.items():
+        storage.fetch(f"models/{id}", place)
     cache = settings.data.absolute() / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     sound = (storage.path(row.key) for row in checkpoints if _is_sound(storage, row))
@@ -42,7 +46,8 @@ def prepare(
     spec = RunSpec(
         model=folder / "model",
         dataset=folder / "dataset",
-        plan=Plan.model_validate(job.plan),
+        plan=plan,
+        models=others,
         runtime=runtime,
     )
     path = folder / "spec.json"

@@ -19,6 +19,7 @@ class Anatomy(Body):
     """One class of model: an architecture with the head of a task."""
 
     config_class: type[PretrainedConfig]
+    task: TaskType
     model_class: type[PreTrainedModel]
     head: tuple[str, ...]
     """Modules between the last layer and the logits, without a table that is the embeddings'."""
@@ -82,6 +83,7 @@ def anatomy(architecture: Architecture, task: TaskType) -> Anatomy:
     return Anatomy(
         **{field.name: getattr(body, field.name) for field in fields(body)},
         config_class=getattr(transformers, f"{body.name}Config"),
+        task=task,
         model_class=getattr(transformers, model_class),
         head=body.heads[task],
     )

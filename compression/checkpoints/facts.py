@@ -31,6 +31,8 @@ class ModelFacts(BaseModel):
     attention_heads: int
     intermediate_size: int
     vocabulary_size: int
+    vocabulary: str | None = None
+    """Digest of the tokenizer's pieces and their ids; null for a model that was inspected before there was one."""
     max_length: int
     """Word pieces that fit, special ones included."""
     parameters: int
@@ -41,11 +43,6 @@ class ModelFacts(BaseModel):
     """Some weights are products of two factors."""
     packed: bool = False
     """Weights are stored without their zeros."""
-
-    @property
-    def tied(self) -> bool:
-        """Whether the answers are read from the table of the word pieces."""
-        return self.task in TIED
 
     @property
     def plain(self) -> bool:

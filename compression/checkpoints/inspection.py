@@ -16,6 +16,7 @@ from compression.checkpoints.form import form_problems, unpack
 from compression.checkpoints.layout import expected_tensors
 from compression.checkpoints.safetensors_header import TensorInfo
 from compression.checkpoints.tokenizer_files import count_token_ids
+from compression.checkpoints.vocabulary import vocabulary_digest
 from compression.checkpoints.weights import (
     INDEX,
     OWN_FORM,
@@ -142,6 +143,7 @@ def _facts(folder: Path, config: CheckedConfig, tensors: dict[str, TensorInfo]) 
         attention_heads=config.num_attention_heads,
         intermediate_size=config.intermediate_size,
         vocabulary_size=config.vocab_size,
+        vocabulary=vocabulary_digest(folder),
         max_length=config.max_length,
         parameters=by_format.total(),
         bytes=sum((folder / file).stat().st_size for file in {tensor.file for tensor in weights}),

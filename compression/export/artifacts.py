@@ -44,7 +44,11 @@ def write_artifacts(
     _write_lines(folder / "predictions.jsonl", _prediction_rows(data.evaluation, before, files))
     manifest = {
         "plan": spec.plan.model_dump(mode="json"),
-        "inputs": {"model": _digests(spec.model), "dataset": _digests(spec.dataset)},
+        "inputs": {
+            "model": _digests(spec.model),
+            "dataset": _digests(spec.dataset),
+            "models": {name: _digests(folder) for name, folder in spec.models.items()},
+        },
         "job": {"id": spec.runtime.job_id, "name": spec.runtime.job_name, "attempt": spec.runtime.attempt},
         "resumed": spec.runtime.resume_from is not None,
         "machine": describe_machine(context.device).model_dump(),

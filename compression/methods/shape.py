@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from compression.checkpoints.facts import Architecture, ModelFacts
+from compression.checkpoints.facts import TIED, Architecture, ModelFacts, TaskType
 from compression.settings import Settings
 
 
@@ -10,6 +10,7 @@ class ModelShape(Settings):
     """The part of a model that the methods change or depend on."""
 
     architecture: Architecture
+    task: TaskType
     layers: int
     hidden_size: int
     attention_heads: int
@@ -17,8 +18,11 @@ class ModelShape(Settings):
     vocabulary_size: int
     low_rank: bool = False
     packed: bool = False
-    tied: bool = False
-    """The answers are read from the table of the word pieces."""
+
+    @property
+    def tied(self) -> bool:
+        """Whether the answers are read from the table of the word pieces."""
+        return self.task in TIED
 
     @classmethod
     def of(cls, model: ModelFacts) -> Self:

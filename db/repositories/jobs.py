@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, Connection, String, bindparam, cast, exists, func, or_, select
 
 from db.clock import database_now
 from db.models import ACTIVE_STATES, TERMINAL_STATES, Job, JobState
@@ -50,7 +50,8 @@ def any_queued(connection: Connection, queue: str) -> bool:
 
 
 def unfinished_with_model(connection: Connection, model_id: str) -> list[str]:
-    return _unfinished(connection, Job.model_id == model_id)
+    """Made from it, or with a plan that names it: no other text holds an id."""
+    return _unfinished(connection, or_(Job.model_id == model_id, cast(Job.plan, String).contains(model_id)))
 
 
 def unfinished_with_dataset(connection: Connection, dataset_id: str) -> list[str]:

@@ -16,14 +16,25 @@ if TYPE_CHECKING:
 def submit(
     service: "Plankwright", model: Path, splits: Mapping[str, Path], recipe: Mapping[str, Any], shown: bool
 ) -> "Job":
-    """Upload model and dataset and create the job."""
+    """Upload model and dataset, and the students that are folders, and create the job."""
     with transfer("model", shown) as progress:
         uploaded = service.models.upload(model, progress=progress)
     with transfer("dataset", shown) as progress:
         dataset = service.datasets.upload(
             splits["train"], splits.get("validation"), splits.get("test"), progress=progress
         )
-    return service.jobs.create(uploaded.id, dataset.id, **recipe)
+    steps = [_with_uploaded_student(service, step, shown) for step in recipe["steps"]]
+    return service.jobs.create(uploaded.id, dataset.id, **{**recipe, "steps": steps})
+
+
+def _with_uploaded_student(service: "Plankwright", step: dict[str, Any], shown: bool) -> dict[str, Any]:
+    """The step with an id where it names a folder of this machine."""
+    student = step.get("student") if isinstance(step, dict) else None
+    if not isinstance(student, dict) or not Path(str(student.get("model", ""))).is_dir():
+        return step
+    with transfer("student", shown) as progress:
+        uploaded = service.models.upload(Path(student["model"]), progress=progress)
+    return {**step, "student": {**student, "model": uploaded.id}}
 
 
 def watch(service: "Plankwright", job_id: str, shown: bool) -> "Job":

@@ -7,9 +7,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from api.context import Context
-from tests.api.requests import codes, job_request, send_model
+from compression.checkpoints.inspection import inspect_checkpoint
+from compression.spec import RunSpec
+from tests.api.requests import codes, context_of, job_request, send_model
 from tests.api.work import claim, fail, queue_job
 from tests.checkpoints import make_tiny_checkpoint
+from worker.prepare import prepare
 
 Json = dict[str, Any]
 
@@ -227,3 +230,32 @@ def test_words_are_tagged_and_a_method_that_cannot_is_refused(client: TestClient
     wrong = {**body, "steps": steps, "task": {"type": "text-classification"}}
     answer = client.post("/v1/jobs", json=wrong)
     assert codes(answer) == ["task_does_not_fit"]
+
+
+def test_a_step_may_name_a_model_of_its_own(client: TestClient, checkpoint: Path, tmp_path: Path) -> None:
+    """It is kept while the job needs it, and brought to the worker."""
+    student = send_model(client, make_tiny_checkpoint(tmp_path / "student", layers=1)).json()["id"]
+    stranger = send_model(client, make_tiny_checkpoint(tmp_path / "stranger", labels=("a", "b"))).json()["id"]
+    request = job_request(client, checkpoint)
+
+    def asked(model: str) -> Json:
+        return request | {"steps": [{"method": "distill", "student": {"model": model}}]}
+
+    for model, code in ((stranger, "student_differs"), ("mdl_nobody", "unknown_model")):
+        refused = client.post("/v1/jobs", json=asked(model))
+        assert refused.status_code == 422
+        (error,) = refused.json()["errors"]
+        assert (error["code"], error["pointer"]) == (code, "/steps/0/student/model")
+    job = client.post("/v1/jobs", json=asked(student)).json()
+    assert job["plan"]["steps"][0]["student"]["shape"]["layers"] == 1
+
+    context = context_of(client)
+    (tmp_path / "attempt").mkdir()
+    claimed = claim(context.database)
+    prepared = prepare(context.storage, context.settings, claimed, [], tmp_path / "attempt")
+    spec = RunSpec.model_validate_json(prepared.read_bytes())
+    assert inspect_checkpoint(spec.models[student]).layers == 1
+    kept = client.delete(f"/v1/models/{student}")
+    assert (kept.status_code, kept.json()["code"]) == (409, "in_use")
+    fail(context.database, claimed)
+    assert client.delete(f"/v1/models/{student}").status_code == 204

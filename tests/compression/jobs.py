@@ -176,8 +176,12 @@ def make_spec(
     dataset = folder / "dataset"
     dataset.mkdir()
     summary = ingest_dataset(files, dataset, None, 0)
-    plan = resolve(Recipe(steps=steps, **recipe), inspect_checkpoint(model), summary)
-    return RunSpec(model=model, dataset=dataset, plan=plan, runtime=Runtime(threads=1, **(runtime or {})))
+    asked = Recipe(steps=steps, **recipe)
+    others = {name: Path(name) for name in asked.other_models.values()}
+    known = {name: inspect_checkpoint(path) for name, path in others.items() if path.is_dir()}
+    plan = resolve(asked, inspect_checkpoint(model), summary, known)
+    runs = Runtime(threads=1, **(runtime or {}))
+    return RunSpec(model=model, dataset=dataset, plan=plan, models=others, runtime=runs)
 
 
 def run_to_end(spec: RunSpec, out: Path) -> Report:

@@ -23,6 +23,7 @@ from compression.events import (
     parse_event,
 )
 from compression.spec import RunSpec
+from tests.checkpoints import make_tiny_checkpoint
 from tests.compression.jobs import make_spec
 
 ENGINE = [sys.executable, "-m", "compression"]
@@ -150,8 +151,11 @@ def test_memory_that_ran_out_is_a_question_of_capacity(allocate: Callable[[], ob
 
 
 def test_compress_and_verify_without_any_server(tmp_path: Path) -> None:
+    """A recipe that names a folder, besides: the student's."""
     spec = make_spec(tmp_path, [SHORT])
-    (tmp_path / "recipe.json").write_text(json.dumps({"steps": [SHORT]}))
+    student = make_tiny_checkpoint(tmp_path / "student", layers=1)
+    step = {"method": "distill", "student": {"model": str(student)}, "training": {"max_steps": 2}}
+    (tmp_path / "recipe.json").write_text(json.dumps({"steps": [step]}))
     code, events = engine(
         "compress", "--model", spec.model, "--train", tmp_path / "train.jsonl", "--validation",
         tmp_path / "validation.jsonl", "--recipe", tmp_path / "recipe.json", "--out", tmp_path / "out",

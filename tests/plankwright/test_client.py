@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from compression.registry import METHODS
+from plankwright.cli.remote import submit
 from plankwright.client import Plankwright
 from plankwright.errors import PlankwrightError
 from plankwright.resources import Dataset, Job, Model
@@ -34,6 +35,13 @@ def sent(service: Plankwright, checkpoint: Path, rows: Path) -> tuple[Model, Dat
 def created(service: Plankwright, checkpoint: Path, rows: Path, name: str | None = None) -> Job:
     model, dataset = sent(service, checkpoint, rows)
     return service.jobs.create(model.id, dataset.id, [STEP], **({"name": name} if name else {}))
+
+
+def test_a_student_that_is_a_folder_is_sent_too(service: Plankwright, checkpoint: Path, rows: Path) -> None:
+    recipe = {"steps": [{"method": "distill", "student": {"model": str(checkpoint)}}]}
+    job = submit(service, checkpoint, {"train": rows, "validation": rows}, recipe, shown=False)
+    (step,) = job.model_dump()["plan"]["steps"]
+    assert step["student"]["model"].startswith("mdl_")
 
 
 def test_a_folder_is_sent_with_what_belongs_to_it(service: Plankwright, checkpoint: Path) -> None:

@@ -1,13 +1,15 @@
-"""Knowledge distillation: a student with some of the model's own layers learns to answer as the whole model does."""
+"""Knowledge distillation: a student learns to answer as the model does."""
 
 from copy import deepcopy
 
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
+from compression.checkpoints.loading import load_model, open_source
 from compression.context import Context, TaskData
+from compression.errors import InputError
 from compression.methods.distill.objective import DistillObjective
-from compression.methods.distill.params import DistillParams
+from compression.methods.distill.params import DistillParams, GivenStudent, disagreements
 from compression.methods.layer_choice import chosen_layers
 from compression.training.loop import train
 from compression.training.teacher import logits_to_learn
@@ -15,13 +17,31 @@ from compression.training.teacher import logits_to_learn
 
 def run(model: PreTrainedModel, data: TaskData, params: DistillParams, context: Context) -> PreTrainedModel:
     """Train a student of `model`, and return it."""
-    student = deepcopy(model)
-    anatomy = anatomy_of(student)
-    layers = list(anatomy.layers_of(student))
-    chosen = chosen_layers(params.initialization, params.partition(len(layers)))
-    anatomy.put_layers(student, [layers[index] for index in chosen])
+    student = _cut(model, params) if params.student is None else _given(params.student, context)
     logits = logits_to_learn(model, data, params.training, context)
     objective = DistillObjective(student, model, logits, params, context)
     train(objective, data, params.training, context)
     objective.release()
     return student
+
+
+def _cut(model: PreTrainedModel, params: DistillParams) -> PreTrainedModel:
+    """A copy of the model with some of its layers."""
+    student = deepcopy(model)
+    anatomy = anatomy_of(student)
+    layers = list(anatomy.layers_of(student))
+    chosen = chosen_layers(params.initialization, params.partition(len(layers)))
+    anatomy.put_layers(student, [layers[index] for index in chosen])
+    return student
+
+
+def _given(student: GivenStudent, context: Context) -> PreTrainedModel:
+    """A model of its own.
+
+    Raises:
+        InputError: it is no sound checkpoint, or not one that can learn from the job's model.
+    """
+    source = open_source(context.models[student.model])
+    if problems := list(disagreements(source.facts, context.source.facts)):
+        raise InputError(problems)
+    return load_model(source.folder, source.facts, context.device)

@@ -1,10 +1,11 @@
 """Settings of knowledge distillation."""
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from compression.checkpoints.facts import Architecture, TaskType
+from compression.checkpoints.facts import Architecture, ModelFacts, TaskType
 from compression.checkpoints.traits import architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
 from compression.methods.layer_choice import LayerChoice, equal_modules
@@ -23,8 +24,17 @@ class PatientTerm(Settings):
     """Teacher layers: those at even steps below the last one, or those right below it."""
 
 
+class GivenStudent(Settings):
+    """A student that is a model of its own: same architecture, task, labels and vocabulary, any size."""
+
+    model: Annotated[str, Field(min_length=1, max_length=4096)]
+    """Id of an uploaded model; without a server, the folder of a checkpoint."""
+    shape: ModelShape | None = None
+    """What that model is like: filled in when the job is submitted, whatever a request says."""
+
+
 class DistillParams(Settings):
-    """Train a shallower student, begun from layers of the model, to imitate it."""
+    """Train a smaller student, begun from layers of the model or given as a model of its own, to imitate it."""
 
     PAPER: ClassVar[str] = (
         "Hinton et al., Distilling the Knowledge in a Neural Network, 2015; Sanh et al., DistilBERT, 2019; "
@@ -47,6 +57,8 @@ class DistillParams(Settings):
     }
 
     method: Literal["distill"] = "distill"
+    student: GivenStudent | None = None
+    """The student, where it is not to be made of the model's own layers."""
     preset: Literal["soft_targets", "distilbert", "patient"] = "soft_targets"
     """Where unset fields take their values from: plain distillation, or the choices of DistilBERT or PKD."""
     student_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -64,6 +76,14 @@ class DistillParams(Settings):
     attention_weight: Weight = 0.0
     """Weight of the mean squared difference of attention scores before the softmax, of the same layers."""
     training: Training = Training()
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> Self:
+        if self.student is not None and self.student_layers is not None:
+            raise ValueError(
+                "student_layers is for a student made of the model's layers: leave it or student out"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod
@@ -84,8 +104,9 @@ class DistillParams(Settings):
         Raises:
             InputError: the student would not be smaller, or is too shallow for the terms asked for.
         """
-        count = self.student_layers or layers // 2
-        if not 0 < count < layers:
+        given = self.student.shape if self.student else None
+        count = given.layers if given else self.student_layers or layers // 2
+        if not given and not 0 < count < layers:
             message = f"the student must have fewer layers than the model's {layers}"
             raise InputError(Problem("successor_too_deep", message, "/student_layers"))
         if self.patient and count < 2:
@@ -99,7 +120,8 @@ class DistillParams(Settings):
         Raises:
             InputError: the step cannot be applied to a model of this shape.
         """
-        if shape.low_rank and self.attention_weight:
+        student = self.student.shape if self.student else None
+        if self.attention_weight and (shape.low_rank or (student and student.low_rank)):
             message = "the weights are factorised: match attention before the step low_rank, or not at all"
             raise InputError(Problem("already_factorised", message, "/attention_weight"))
         if self.attention_weight and shape.architecture not in architectures_with("plain_scores"):
@@ -107,4 +129,42 @@ class DistillParams(Settings):
                 f"attention cannot be matched on {shape.architecture}: {what_it_lacks(shape.architecture)}"
             )
             raise InputError(Problem("method_does_not_fit", message, "/attention_weight"))
+        if student is not None:
+            self._check_given(student, shape)
+            return student
         return shape.model_copy(update={"layers": len(self.partition(shape.layers))})
+
+    def _check_given(self, student: ModelShape, shape: ModelShape) -> None:
+        """Refuse terms that compare what cannot be compared."""
+        if student.layers > shape.layers and (self.compares_states or self.attention_weight):
+            message = f"the student has {student.layers} layers, the model {shape.layers}: its layers cannot be paired"
+            raise InputError(Problem("student_too_deep", message, "/student/model"))
+        if student.hidden_size != shape.hidden_size and self.compares_states:
+            message = (
+                f"the student's states have {student.hidden_size} numbers, the model's {shape.hidden_size}: "
+            )
+            message += "leave out the terms cosine_weight, patient and hidden_weight"
+            raise InputError(Problem("student_differs", message, "/student/model"))
+        self.partition(shape.layers)
+
+    @property
+    def compares_states(self) -> bool:
+        """Whether a term needs hidden states of the same size."""
+        return bool(self.cosine_weight or self.patient or self.hidden_weight)
+
+
+def disagreements(student: ModelFacts, model: ModelFacts) -> Iterator[Problem]:
+    """Why a model cannot be the student of another."""
+    for what, own, wanted in (
+        ("architecture", student.architecture, model.architecture),
+        ("task", student.task, model.task),
+        ("problem type", student.problem_type, model.problem_type),
+        ("labels", student.labels[:20], model.labels[:20]),
+        ("number of labels", len(student.labels), len(model.labels)),
+    ):
+        if own != wanted:
+            message = f"the student must have the model's {what}, {wanted}, and has {own}"
+            yield Problem("student_differs", message, "/student/model")
+    if student.vocabulary != model.vocabulary:
+        message = "the student must have the model's tokenizer: its word pieces have other ids"
+        yield Problem("student_differs", message, "/student/model")

@@ -26,6 +26,7 @@ def shape_of(model: PreTrainedModel) -> ModelShape:
     config = model.config
     return ModelShape(
         architecture=config.model_type,
+        task=anatomy_of(model).task,
         layers=config.num_hidden_layers,
         hidden_size=config.hidden_size,
         attention_heads=config.num_attention_heads,

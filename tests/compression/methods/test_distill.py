@@ -1,15 +1,21 @@
 """Students: which layers are compared, what each term does, what is refused."""
 
+import io
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from compression.errors import InputError
+from compression.checkpoints.inspection import inspect_checkpoint
+from compression.errors import InputError, Stopped
+from compression.events import EventWriter
 from compression.methods.distill.objective import compared_layers
 from compression.methods.distill.params import DistillParams
-from tests.compression.jobs import TRAINING, make_spec, run_to_end, weights_of
+from compression.run import run
+from tests.checkpoints import make_tiny_checkpoint
+from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
 
 
 @pytest.mark.parametrize(
@@ -71,3 +77,95 @@ def test_every_term_changes_what_is_learnt(tmp_path: Path) -> None:
         )
         results.add(weights_of(tmp_path / str(number) / "out"))
     assert len(results) == len(TERMS)
+
+
+def of_given(student: Path, **settings: Any) -> dict[str, Any]:
+    return {"method": "distill", "student": {"model": str(student)}, "training": TRAINING, **settings}
+
+
+def test_a_student_may_be_a_model_of_its_own(tmp_path: Path) -> None:
+    """A narrower one here; interrupted, it ends as if it had not been."""
+    student = make_tiny_checkpoint(tmp_path / "student", layers=2, hidden=8, seed=5)
+    spec = make_spec(tmp_path, [of_given(student, attention_weight=0.5)])
+    report = run_to_end(spec, tmp_path / "out")
+    (step,) = spec.plan.steps
+    assert isinstance(step, DistillParams)
+    assert step.student is not None
+    facts, given = inspect_checkpoint(tmp_path / "out" / "model"), inspect_checkpoint(student)
+    assert step.student.shape is not None
+    assert step.student.shape.model_dump().items() <= facts.model_dump().items()
+    assert (facts.parameters, facts.hidden_size) == (given.parameters, 8)
+    assert report.after.parameters < report.before.parameters
+    assert weights_of(tmp_path / "out") != (student / "model.safetensors").read_bytes()
+    manifest = json.loads((tmp_path / "out" / "artifacts" / "manifest.json").read_text())
+    assert manifest["inputs"]["models"][str(student)]["model.safetensors"]
+
+    with pytest.raises(Stopped):
+        run(spec, tmp_path / "stopped", EventWriter(io.StringIO()), stop_after(12))
+    newest = max((tmp_path / "stopped" / "checkpoints").iterdir())
+    resumed = spec.model_copy(update={"runtime": spec.runtime.model_copy(update={"resume_from": newest})})
+    run_to_end(resumed, tmp_path / "resumed")
+    assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "out")
+
+
+STRANGERS: list[tuple[dict[str, Any], str]] = [
+    ({"architecture": "distilbert"}, "architecture, bert, and has distilbert"),
+    ({"task": "token-classification"}, "task, text-classification, and has token-classification"),
+    ({"labels": ("positive", "negative")}, "labels"),
+    ({"labels": ("negative", "neutral", "positive")}, "number of labels, 2, and has 3"),
+    ({"regression": True}, "problem type, single_label, and has regression"),
+]
+
+
+@pytest.mark.parametrize(("options", "reason"), STRANGERS)
+def test_what_cannot_be_the_student_is_refused_with_the_reason(
+    tmp_path: Path, options: dict[str, Any], reason: str
+) -> None:
+    student = make_tiny_checkpoint(tmp_path / "student", **options)
+    with pytest.raises(InputError, match=reason) as refused:
+        make_spec(tmp_path, [of_given(student)])
+    assert {(p.code, p.place) for p in refused.value.problems} == {
+        ("student_differs", "/steps/0/student/model")
+    }
+
+
+def test_a_student_with_other_word_pieces_is_refused(tmp_path: Path) -> None:
+    student = make_tiny_checkpoint(tmp_path / "student")
+    tokenizer = student / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text("utf-8").replace('"cat"', '"horse"'), "utf-8")
+    with pytest.raises(InputError, match="word pieces have other ids"):
+        make_spec(tmp_path, [of_given(student)])
+    trimmed = [
+        {"method": "trim_vocabulary", "keep_share": 0.9},
+        of_given(make_tiny_checkpoint(tmp_path / "other")),
+    ]
+    (tmp_path / "trimmed").mkdir()
+    with pytest.raises(InputError, match="put distill before trim_vocabulary"):
+        make_spec(tmp_path / "trimmed", trimmed)
+
+
+IMPOSSIBLE: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
+    ({"layers": 5}, {"attention_weight": 1}, "student_too_deep", "/steps/0/student/model"),
+    ({"hidden": 8}, {"preset": "distilbert"}, "student_differs", "/steps/0/student/model"),
+    ({"layers": 1}, {"preset": "patient"}, "no_inner_layers", "/steps/0/patient"),
+]
+
+
+@pytest.mark.parametrize(("options", "settings", "code", "place"), IMPOSSIBLE)
+def test_terms_that_a_given_student_cannot_have_are_refused(
+    tmp_path: Path, options: dict[str, Any], settings: dict[str, Any], code: str, place: str
+) -> None:
+    student = make_tiny_checkpoint(tmp_path / "student", **options)
+    with pytest.raises(InputError) as refused:
+        make_spec(tmp_path, [of_given(student, **settings)])
+    assert [(p.code, p.place) for p in refused.value.problems] == [(code, place)]
+
+
+def test_a_student_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as refused:
+        make_spec(tmp_path, [of_given(tmp_path / "nowhere")])
+    assert [(p.code, p.place) for p in refused.value.problems] == [
+        ("unknown_model", "/steps/0/student/model")
+    ]
+    with pytest.raises(ValidationError, match="leave it or student out"):
+        DistillParams.model_validate({"student": {"model": "mdl_1"}, "student_layers": 2})

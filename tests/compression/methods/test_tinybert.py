@@ -25,6 +25,7 @@ from tests.compression.jobs import TRAINING, make_spec, run_to_end, weights_of
 
 CPU = torch.device("cpu")
 SHAPE = ModelShape(
+    task="text-classification",
     architecture="bert",
     layers=6,
     hidden_size=384,
