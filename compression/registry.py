@@ -11,6 +11,7 @@ from compression.methods.low_rank.params import LowRankParams
 from compression.methods.narrow.params import NarrowParams
 from compression.methods.prune.params import PruneParams
 from compression.methods.quantize.params import QuantizeParams
+from compression.methods.share.params import ShareParams
 from compression.methods.theseus.params import TheseusParams
 from compression.methods.tinybert.params import TinyBertParams
 from compression.methods.trim_vocabulary.params import TrimVocabularyParams
@@ -21,6 +22,7 @@ StepParams = (
     | DistillParams
     | TinyBertParams
     | NarrowParams
+    | ShareParams
     | TrimVocabularyParams
     | LowRankParams
     | PruneParams

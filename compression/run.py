@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
-from compression.architectures import anatomy_for
+from compression.architectures import anatomy
 from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.inspection import inspect_checkpoint
 from compression.checkpoints.loading import (
@@ -209,8 +209,8 @@ def _model_to_start_from(source: Source, context: Context) -> PreTrainedModel:
     """The source, or what the finished steps of an interrupted run made of it."""
     if context.step_input is None or context.step_config is None:
         return load_model(source.folder, source.facts, context.device)
-    anatomy = anatomy_for(source.facts)
-    model = build_model(anatomy, anatomy.config_class.from_dict(context.step_config))
+    own = anatomy(context.step_config["model_type"], source.facts.task)
+    model = build_model(own, own.config_class.from_dict(context.step_config))
     model.load_state_dict(context.step_input)
     return cast(PreTrainedModel, model.eval().to(context.device))
 

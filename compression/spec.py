@@ -186,11 +186,11 @@ def _too_short(recipe: Recipe, task: Task, others: Mapping[str, ModelFacts]) -> 
 def _unfit(step: Step, index: int, model: ModelFacts, shape: ModelShape) -> Iterator[Problem]:
     """Why a method cannot be used on a model of this kind."""
     for kind, own, served in (
-        ("architecture", model.architecture, step.ARCHITECTURES),
+        ("architecture", shape.architecture, step.ARCHITECTURES),
         ("task", model.task, step.TASKS),
     ):
         if own not in served:
-            why = f" ({what_it_lacks(model.architecture)})" if kind == "architecture" else ""
+            why = f" ({what_it_lacks(shape.architecture)})" if kind == "architecture" else ""
             message = f"{step.method} does not serve the {kind} {own}{why}, only {', '.join(served)}"
             yield Problem("method_does_not_fit", message, f"/steps/{index}/method")
     if isinstance(step, DistillParams) and step.student and shape.vocabulary_size != model.vocabulary_size:

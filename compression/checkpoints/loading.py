@@ -166,6 +166,8 @@ def save_checkpoint(
     model.config.architectures = [type(model).__name__]
     model.config.save_pretrained(folder)
     _write_tokenizer(source, changed_tokenizer, folder)
+    if model.config.model_type != source.facts.architecture:
+        _name_tokenizer(source, folder)
 
 
 def with_tokenizer(source: Source, changed: str) -> Source:
@@ -189,3 +191,13 @@ def _write_tokenizer(source: Source, changed: str | None, folder: Path) -> None:
         content = json.loads(settings.read_bytes())
         content.pop("added_tokens_decoder", None)  # the old ids of what tokenizer.json lists by itself
         settings.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+
+
+def _name_tokenizer(source: Source, folder: Path) -> None:
+    """Keep transformers from taking the tokenizer that usually goes with the model's new architecture."""
+    if not (folder / "tokenizer.json").exists():
+        load_tokenizer(source.folder).backend_tokenizer.save(str(folder / "tokenizer.json"))
+    settings = folder / "tokenizer_config.json"
+    content = json.loads(settings.read_bytes()) if settings.exists() else {}
+    content.setdefault("tokenizer_class", type(source.tokenizer).__name__)
+    settings.write_text(json.dumps(content, indent=2) + "\n", "utf-8")

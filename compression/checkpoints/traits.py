@@ -4,12 +4,16 @@ from typing import Literal, get_args
 
 from compression.checkpoints.facts import Architecture
 
-Trait = Literal["own_layers", "plain_scores", "two_maps", "full_embeddings"]
+Trait = Literal["own_layers", "plain_scores", "two_maps", "full_embeddings", "tanh_head"]
 """Each layer has weights of its own; attention scores are Q K^T / sqrt(d) of what two maps give; two maps with biases
-make the feed-forward part; embeddings are as wide as the layers."""
+make the feed-forward part; embeddings are as wide as the layers; a text's head has a tanh, as BERT's and ALBERT's."""
 
 LACKING: dict[Architecture, dict[Trait, str]] = {
-    "electra": {"full_embeddings": "its embeddings have a width of their own"},
+    "distilbert": {"tanh_head": "its head has a ReLU"},
+    "electra": {
+        "full_embeddings": "its embeddings have a width of their own",
+        "tanh_head": "its head has a GELU",
+    },
     "albert": {
         "own_layers": "its layers share their weights",
         "full_embeddings": "its embeddings have a width of their own",

@@ -37,6 +37,7 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     "low_rank": {"rows": 16, "recovery": TRAINING},
     "ladabert": {"ratio": 3, "training": TRAINING},
     "narrow": {"rows": 16, "recovery": TRAINING},
+    "share": {"groups": 2, "embedding_size": 8, "recovery": TRAINING},
     "prune": {"training": TRAINING},
     "trim_vocabulary": {"keep_share": 0.985},
     "quantize": {"scheme": "int8-dynamic", "recovery": TRAINING, "distillation": {}},
