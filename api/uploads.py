@@ -68,17 +68,17 @@ def invalid_field(field: str, code: str, message: str) -> ApiError:
     return refusal(Code.INVALID_REQUEST, [ProblemItem(pointer=f"/{field}", code=code, message=message)])
 
 
-def place_file(file: ReceivedFile, folder: Path) -> Path:
-    """Move a received file into a folder, under the name that the client gave it.
+def place_file(file: ReceivedFile, folder: Path, nested: str = "") -> Path:
+    """Move a received file into a folder, under the name that the client gave it; only `nested` may have folders.
 
     Raises:
         ApiError: that is no plain file name, or it is there twice.
     """
-    if not PLAIN_NAME.fullmatch(file.name):
+    if not PLAIN_NAME.fullmatch(file.name) and file.name != nested:
         message = f"{file.name[:255]!r} is no plain file name: send it without folders"
         raise invalid_field(file.field, "invalid_file_name", message)
-    folder.mkdir(exist_ok=True)
     target = folder / file.name
+    target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         raise invalid_field(file.field, "duplicate_file", f"the file {file.name} is there twice")
     return file.path.rename(target)

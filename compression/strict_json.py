@@ -3,10 +3,11 @@
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from compression.errors import InputError, Problem
 
+T = TypeVar("T", dict[str, Any], list[Any])
 MAX_CONTAINERS = 1_000_000
 """Objects and arrays: a few bytes of JSON each, but a hundred once parsed."""
 
@@ -24,19 +25,31 @@ def read_json_object(path: Path, max_bytes: int) -> dict[str, Any]:
     return parse_json_object(path.read_bytes(), path.name)
 
 
+def read_json_array(path: Path, max_bytes: int) -> list[Any]:
+    """Read a file that holds one JSON array. Raises InputError as `read_json_object` does."""
+    if path.stat().st_size > max_bytes:
+        message = f"the file is too large; no more than {max_bytes} bytes are read"
+        raise InputError(Problem("file_too_large", message, path.name))
+    return _parse(path.read_bytes(), path.name, list)
+
+
 def parse_json_object(content: bytes | str, place: str) -> dict[str, Any]:
     """Parse one JSON object.
 
     Raises:
         InputError: it is not one, with `place` as the place.
     """
+    return _parse(content, place, dict)
+
+
+def _parse(content: bytes | str, place: str, kind: type[T]) -> T:
     try:
         text = content if isinstance(content, str) else content.decode("utf-8")
         if text.count("[") + text.count("{") > MAX_CONTAINERS:
             raise ValueError(f"it holds more than {MAX_CONTAINERS} objects and arrays")
         value = _decoder.decode(text)
-        if not isinstance(value, dict):
-            raise ValueError("it is not an object")
+        if not isinstance(value, kind):
+            raise ValueError(f"it is not an {'object' if kind is dict else 'array'}")
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         message = f"this is not the JSON expected here: {reason}"

@@ -12,10 +12,11 @@ class StoredFile(TypedDict):
     sha256: str
 
 
-def describe_file(path: Path) -> StoredFile:
+def describe_file(path: Path, name: str | None = None) -> StoredFile:
+    """Size and content hash of a file, under its own name or another."""
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return {"name": path.name, "size": path.stat().st_size, "sha256": digest}
+    return {"name": name or path.name, "size": path.stat().st_size, "sha256": digest}
 
 
 def digest_of(files: Iterable[StoredFile]) -> str:

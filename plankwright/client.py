@@ -24,6 +24,9 @@ LONGEST_WAIT = 30
 MODEL_FILES = (".json", ".safetensors", ".txt")
 """Suffixes of what belongs to a checkpoint; training states and the like stay where they are."""
 
+POOLING = "1_Pooling/config.json"
+"""The one file of a checkpoint that is in a folder: how an encoder of sentences makes one vector of a text."""
+
 R = TypeVar("R", bound=Resource)
 
 
@@ -33,6 +36,7 @@ def _silent(done: int, total: int) -> None:
 
 def _checkpoint_files(folder: Path) -> list[Path]:
     files = sorted(file for file in folder.iterdir() if file.is_file() and file.suffix in MODEL_FILES)
+    files += [folder / POOLING] * (folder / POOLING).is_file()
     if not any(file.suffix == ".safetensors" for file in files):
         message = f"{folder} holds no *.safetensors: load the model, and save_pretrained writes them"
         raise PlankwrightError("no_safetensors", message)
@@ -86,7 +90,8 @@ class Models(_Collection):
         """Send a checkpoint folder, or a .zip, .tar or .tar.gz of one."""
         path = Path(folder)
         files = [("files", file) for file in _checkpoint_files(path)] if path.is_dir() else [("file", path)]
-        upload = Upload(files, {"name": name or path.resolve().name}, progress)
+        folder_of_files = path if path.is_dir() else None
+        upload = Upload(files, {"name": name or path.resolve().name}, progress, folder_of_files)
         return Model.model_validate_json(self._transport.request("POST", "/v1/models", upload=upload).content)
 
     def get(self, id: str) -> Model:

@@ -33,6 +33,8 @@ class Upload:
     """Form field and file."""
     fields: Mapping[str, str]
     progress: Progress
+    folder: Path | None = None
+    """What the names of the files are told from; without it they are sent without folders."""
 
     @contextmanager
     def opened(self) -> Iterator[list[tuple[str, tuple[str, IO[bytes]]]]]:
@@ -46,8 +48,12 @@ class Upload:
 
         with ExitStack() as stack:
             yield [
-                (field, (path.name, stack.enter_context(_Counted(path, count)))) for field, path in self.files
+                (field, (self._name(path), stack.enter_context(_Counted(path, count))))
+                for field, path in self.files
             ]
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self.folder).as_posix() if self.folder else path.name
 
 
 class _Counted(io.FileIO):

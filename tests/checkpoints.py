@@ -1,5 +1,6 @@
 """Tiny checkpoints with random weights, written by transformers itself as a user's would be."""
 
+import json
 import string
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ LABELS: dict[TaskType, tuple[str, ...]] = {
     "token-classification": ("O", "B-thing", "I-thing"),
     "question-answering": ("LABEL_0", "LABEL_1"),
     "fill-mask": ("LABEL_0", "LABEL_1"),
+    "sentence-similarity": ("LABEL_0", "LABEL_1"),
 }
 
 
@@ -90,7 +92,25 @@ def make_tiny_checkpoint(
     model.to(dtype=getattr(torch, dtype))  # type: ignore[call-arg]
     model.save_pretrained(folder, max_shard_size=max_shard_size)
     tokenizer.save_pretrained(folder)
+    if task == "sentence-similarity":
+        write_modules(folder, hidden)
     return folder
+
+
+def write_modules(folder: Path, width: int, pooling: str = "pooling_mode_mean_tokens") -> None:
+    """The files that the package sentence-transformers adds, as its second version wrote them."""
+    kinds = ("Transformer", ""), ("Pooling", "1_Pooling"), ("Normalize", "2_Normalize")
+    modules = [
+        {"idx": i, "name": str(i), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for i, (kind, path) in enumerate(kinds)
+    ]
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    for name, content in (
+        ("modules.json", modules),
+        ("1_Pooling/config.json", {"word_embedding_dimension": width, pooling: True}),
+        ("sentence_bert_config.json", {"max_seq_length": MAX_LENGTH, "do_lower_case": False}),
+    ):
+        (folder / name).write_text(json.dumps(content))
 
 
 def _random_model(

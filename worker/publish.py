@@ -69,7 +69,7 @@ def _store_artifact(storage: Storage, path: Path, key: str) -> NewArtifact:
 
 def _store_model(storage: Storage, job: Job, folder: Path, model_id: str) -> NewModel:
     facts = inspect_checkpoint(folder)
-    files = [describe_file(folder / name) for name in checkpoint_files(folder)]
+    files = [describe_file(folder / name, name) for name in checkpoint_files(folder)]
     for file in files:
         storage.put(f"models/{model_id}/{file['name']}", folder / file["name"])
     return NewModel(

@@ -16,6 +16,7 @@ from api.multipart import Form, ReceivedFile
 from api.problems import Code, ProblemItem
 from api.uploads import chosen_name, invalid_field, keep, place_file
 from compression.checkpoints.inspection import checkpoint_files, inspect_checkpoint
+from compression.checkpoints.sentence import POOLING
 from core.archive import ArchiveError, unpack
 from core.digests import StoredFile, describe_file, digest_of
 from core.ids import new_id
@@ -86,7 +87,7 @@ def _describe(checkpoint: Path, form: Form) -> list[StoredFile]:
         if file.field == "files" and file.sha256 is not None
     }
     names = checkpoint_files(checkpoint)
-    return [known[name] if name in known else describe_file(checkpoint / name) for name in names]
+    return [known[name] if name in known else describe_file(checkpoint / name, name) for name in names]
 
 
 def _arrange(form: Form, checkpoint: Path, max_bytes: int) -> None:
@@ -97,7 +98,7 @@ def _arrange(form: Form, checkpoint: Path, max_bytes: int) -> None:
         _place_archive(archives[0], checkpoint, max_bytes)
     elif files and not archives:
         for file in files:
-            place_file(file, checkpoint)
+            place_file(file, checkpoint, nested=POOLING)
     else:
         message = "send one archive of a checkpoint folder as `file`, or the files of it as `files`"
         raise invalid_field("file", "one_archive_or_files", message)

@@ -9,7 +9,7 @@ import transformers
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
-from compression.checkpoints.bodies import BODIES, Body
+from compression.checkpoints.bodies import Body, body_for
 from compression.checkpoints.config import CLASSES
 from compression.checkpoints.facts import Architecture, ModelFacts, TaskType
 
@@ -78,7 +78,7 @@ class Anatomy(Body):
 @cache
 def anatomy(architecture: Architecture, task: TaskType) -> Anatomy:
     """Where things sit in one of the classes of model that are accepted."""
-    body = BODIES[architecture]
+    body = body_for(architecture, task)
     (model_class,) = (name for name, its_task in CLASSES[architecture].items() if its_task == task)
     return Anatomy(
         **{field.name: getattr(body, field.name) for field in fields(body)},

@@ -1,6 +1,6 @@
 """Where layers, embeddings and heads sit in each architecture, by the names of transformers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compression.checkpoints.facts import Architecture, TaskType
 
@@ -63,6 +63,7 @@ class Body:
             "token-classification": ("classifier",),
             "question-answering": ("qa_outputs",),
             "fill-mask": (self.pieces.dense, self.pieces.norm),
+            "sentence-similarity": (),
         }
 
     @property
@@ -161,3 +162,20 @@ BODIES: dict[Architecture, Body] = {
     ),
 }
 """Each architecture that is accepted."""
+
+
+def body_for(architecture: Architecture, task: TaskType) -> Body:
+    """The body as it is found in the models for a task: a plain encoder has its modules at the top."""
+    body = BODIES[architecture]
+    if task != "sentence-similarity":
+        return body
+
+    def bare(path: str) -> str:
+        return path.removeprefix(f"{body.root}.")
+
+    return replace(
+        body,
+        layers=bare(body.layers),
+        embeddings=bare(body.embeddings),
+        entry=tuple(map(bare, body.entry)),
+    )

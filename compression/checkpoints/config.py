@@ -14,6 +14,7 @@ HEADS: dict[str, TaskType] = {
     "ForTokenClassification": "token-classification",
     "ForQuestionAnswering": "question-answering",
     "ForMaskedLM": "fill-mask",
+    "Model": "sentence-similarity",
 }
 CLASSES: dict[Architecture, dict[str, TaskType]] = {
     architecture: {f"{body.name}{head}": task for head, task in HEADS.items() if task in body.heads}
@@ -101,7 +102,7 @@ def _class_problems(config: CheckedConfig) -> list[Problem]:
     ):
         return []
     names = ", ".join(accepted)
-    if any(name.endswith(("Model", "ForPreTraining")) for name in config.architectures):
+    if any(name.endswith("ForPreTraining") for name in config.architectures):
         message = f"the model was saved without the head of a task: fine-tune it and save one of {names}"
         return [_problem("architectures", "no_task_head", message)]
     message = f"for {config.model_type}, supported are {names}"

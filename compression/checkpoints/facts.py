@@ -4,11 +4,15 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from compression.checkpoints.sentence import SentenceHead
+
 Architecture = Literal[
     "bert", "roberta", "distilbert", "xlm-roberta", "camembert", "electra", "albert", "mpnet", "deberta-v2"
 ]
 """Named as `model_type` in a config."""
-TaskType = Literal["text-classification", "token-classification", "question-answering", "fill-mask"]
+TaskType = Literal[
+    "text-classification", "token-classification", "question-answering", "fill-mask", "sentence-similarity"
+]
 """Named as the Hugging Face Hub names them. A checkpoint's own class tells its task."""
 TIED: tuple[TaskType, ...] = ("fill-mask",)
 """Tasks whose answers are word pieces, read from the same table that the words are looked up in."""
@@ -42,6 +46,8 @@ class ModelFacts(BaseModel):
     low_rank: bool = False
     """Some weights are products of two factors."""
     packed: bool = False
+    sentence: SentenceHead | None = None
+    """How an encoder of sentences makes one vector of a text; null for other tasks."""
     """Weights are stored without their zeros."""
 
     @property

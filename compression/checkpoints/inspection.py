@@ -15,6 +15,13 @@ from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.form import form_problems, unpack
 from compression.checkpoints.layout import expected_tensors
 from compression.checkpoints.safetensors_header import TensorInfo
+from compression.checkpoints.sentence import (
+    MODULE_CONFIGS,
+    POOLING,
+    SENTENCE_FILES,
+    SentenceHead,
+    read_sentence_head,
+)
 from compression.checkpoints.tokenizer_files import count_token_ids
 from compression.checkpoints.vocabulary import vocabulary_digest
 from compression.checkpoints.weights import (
@@ -32,7 +39,7 @@ from compression.strict_json import read_json_object
 
 CHECKPOINT_FILES = frozenset({
     "config.json", SINGLE, OWN_FORM, INDEX, "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt",
+    "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt", *SENTENCE_FILES,
 })  # fmt: skip
 """Beside the shards, all that belongs to a checkpoint; other files are no business of ours."""
 
@@ -46,10 +53,11 @@ T = TypeVar("T")
 
 def checkpoint_files(folder: Path) -> list[str]:
     """Names of the files in a folder that belong to a checkpoint, in order."""
+    names = [path.name for path in folder.iterdir()]
     return sorted(
-        path.name
-        for path in folder.iterdir()
-        if (path.name in CHECKPOINT_FILES or SHARD.fullmatch(path.name)) and path.is_file()
+        name
+        for name in (*names, POOLING)
+        if (name in CHECKPOINT_FILES or SHARD.fullmatch(name)) and (folder / name).is_file()
     )
 
 
@@ -73,6 +81,10 @@ def inspect_checkpoint(folder: Path) -> ModelFacts:
     tensors = try_to(lambda: read_tensors(folder))
     if config is not None:
         problems += try_to(lambda: _tokenizer_problems(folder, config)) or []
+    sentence = None
+    if config is not None and task_of(config) == "sentence-similarity":
+        width = config.hidden_size
+        sentence = try_to(lambda: read_sentence_head(folder, width))
     whole = tensors
     if config is not None and tensors is not None:
         wrong = form_problems(config, tensors)
@@ -84,7 +96,7 @@ def inspect_checkpoint(folder: Path) -> ModelFacts:
         problems += check_finite(folder, tensors)
     if problems or config is None or whole is None:
         raise InputError(problems)
-    return _facts(folder, config, whole)
+    return _facts(folder, config, whole, sentence)
 
 
 def sanitized_config(raw: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +110,7 @@ def sanitized_config(raw: dict[str, Any]) -> dict[str, Any]:
 
 def _file_problems(folder: Path) -> list[Problem]:
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    configs = [name for name in files if Path(name).name == "config.json"]
+    configs = [name for name in files if Path(name).name == "config.json" and name not in MODULE_CONFIGS]
     cure = "pickled weights are never read: load the model, and save_pretrained writes safetensors"
     problems = [
         Problem("pickle_weights", cure, name)
@@ -127,7 +139,9 @@ def _tokenizer_problems(folder: Path, config: CheckedConfig) -> list[Problem]:
     return [Problem("tokenizer_exceeds_embeddings", message, "tokenizer.json")]
 
 
-def _facts(folder: Path, config: CheckedConfig, tensors: dict[str, TensorInfo]) -> ModelFacts:
+def _facts(
+    folder: Path, config: CheckedConfig, tensors: dict[str, TensorInfo], sentence: SentenceHead | None
+) -> ModelFacts:
     weights = [tensors[name] for name in expected_tensors(config)]
     by_format: Counter[str] = Counter()
     for tensor in weights:
@@ -144,7 +158,8 @@ def _facts(folder: Path, config: CheckedConfig, tensors: dict[str, TensorInfo]) 
         intermediate_size=config.intermediate_size,
         vocabulary_size=config.vocab_size,
         vocabulary=vocabulary_digest(folder),
-        max_length=config.max_length,
+        max_length=min(config.max_length, (sentence and sentence.max_length) or config.max_length),
+        sentence=sentence,
         parameters=by_format.total(),
         bytes=sum((folder / file).stat().st_size for file in {tensor.file for tensor in weights}),
         dtype=by_format.most_common(1)[0][0],

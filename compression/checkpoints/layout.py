@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from compression.checkpoints.bodies import BODIES, Body
+from compression.checkpoints.bodies import BODIES, Body, body_for
 from compression.checkpoints.config import task_of
 from compression.checkpoints.config_keys import (
     AlbertConfig,
@@ -18,12 +18,12 @@ from compression.checkpoints.facts import TIED
 Shape = tuple[int, ...]
 
 HARMLESS = re.compile(
-    r"(bert|roberta|distilbert|electra|mpnet|albert|deberta)\.embeddings\.(position_ids|token_type_ids)"
+    r"((bert|roberta|distilbert|electra|mpnet|albert|deberta)\.)?embeddings\.(position_ids|token_type_ids)"
     # Buffers and an unused layer that older versions of transformers saved.
-    r"|(bert|roberta|mpnet)\.pooler\.dense\.(weight|bias)"
+    r"|((bert|roberta|mpnet)\.)?pooler\.dense\.(weight|bias)"
     r"|cls\.seq_relationship\.(weight|bias)"
     r"|deberta\.embeddings\.position_embeddings\.weight"
-    r"|albert\.pooler\.(weight|bias)"
+    r"|(albert\.)?pooler\.(weight|bias)"
     r"|sop_classifier\.classifier\.(weight|bias)"
 )
 """Extra tensors that change nothing."""
@@ -61,6 +61,8 @@ def expected_tensors(config: CheckedConfig) -> dict[str, Shape]:
     for index in range(stored):
         shapes |= {f"{body.layers}.{index}.{name}": shape for name, shape in _layer(config, body)}
     shapes |= dict(_head(config))
+    if task_of(config) == "sentence-similarity":
+        shapes = {name.removeprefix(f"{body.root}."): shape for name, shape in shapes.items()}
     return _factorised(shapes, config.plankwright.low_rank) if config.plankwright else shapes
 
 
@@ -83,7 +85,7 @@ def _factorised(shapes: dict[str, Shape], ranks: dict[str, int]) -> dict[str, Sh
 
 def may_be_factorised(config: CheckedConfig) -> set[str]:
     """Paths of the modules whose weight is a matrix of the layers or the table of the word pieces."""
-    body = BODIES[config.model_type]
+    body = body_for(config.model_type, task_of(config))
     whole = expected_tensors(config.model_copy(update={"plankwright": None}))
     table = None if task_of(config) in TIED else f"{body.word_embeddings}.weight"
     return {
@@ -146,6 +148,8 @@ def _head(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
         yield from _linear("classifier", classes, width)
     elif task_of(config) == "question-answering":
         yield from _linear("qa_outputs", 2, width)
+    elif task_of(config) == "sentence-similarity":
+        return
     elif task_of(config) == "fill-mask":
         head = body.pieces
         yield from _linear(head.dense, _embedding_width(config), width)

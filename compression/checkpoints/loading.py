@@ -19,10 +19,13 @@ from compression.checkpoints.inspection import checkpoint_files, inspect_checkpo
 from compression.checkpoints.plankwright_model import (
     LowRankEmbedding,
     LowRankLinear,
+    build,
     exchange,
+    options,
     packed,
     unpacked,
 )
+from compression.checkpoints.sentence import write_sentence_files
 from compression.checkpoints.weights import OWN_FORM, SINGLE
 from compression.errors import InputError, Problem
 
@@ -88,6 +91,7 @@ def load_model(
         use_safetensors=True,
         local_files_only=True,
         output_loading_info=True,
+        **options(anatomy.model_class),
     )
     model, info = loaded
     if missing := info["missing_keys"]:
@@ -106,7 +110,7 @@ def _load_own_form(
 
 def build_model(anatomy: Anatomy, config: PretrainedConfig) -> PreTrainedModel:
     """A model of this config in the form that it tells, with weights still to come."""
-    model = anatomy.model_class(config)
+    model: PreTrainedModel = build(anatomy.model_class, config)
     exchange(model, _form(config).get("low_rank", {}))
     return model
 
@@ -168,6 +172,8 @@ def save_checkpoint(
     _write_tokenizer(source, changed_tokenizer, folder)
     if model.config.model_type != source.facts.architecture:
         _name_tokenizer(source, folder)
+    if source.facts.sentence is not None:
+        write_sentence_files(source.folder, folder, model.config.hidden_size)
 
 
 def with_tokenizer(source: Source, changed: str) -> Source:

@@ -10,6 +10,7 @@ to its rank r: a weight (O, I) is stored as `up` (O, r) and `down` (r, I), a tab
 bit, and `NAME.values`, the elements whose bit is set.
 """
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,20 @@ def load(folder: str | Path) -> Any:
     """The model as the transformers class that its config names, in float32 and evaluation mode."""
     folder = Path(folder)
     config = transformers.AutoConfig.from_pretrained(folder)
-    model = getattr(transformers, config.architectures[0])(config)
+    model = build(getattr(transformers, config.architectures[0]), config)
     exchange(model, config.plankwright["low_rank"])
     model.load_state_dict(unpacked(load_file(folder / WEIGHTS), model))
     return model.eval()
+
+
+def build(model_class: Any, config: Any) -> Any:
+    """A new model; a plain encoder without its pooler, which reads the first state alone, and nobody reads."""
+    return model_class(config, **options(model_class))
+
+
+def options(model_class: Any) -> dict[str, Any]:
+    has_pooler = "add_pooling_layer" in inspect.signature(model_class).parameters
+    return {"add_pooling_layer": False} if has_pooler else {}
 
 
 def exchange(model: nn.Module, ranks: dict[str, int]) -> None:

@@ -87,7 +87,7 @@ def check_tensors(tensors: dict[str, TensorInfo], config: CheckedConfig) -> list
     expected = expected_tensors(config)
     missing = [name for name in expected if name not in tensors]
     head = [name for name in expected if is_head(name)]
-    if set(head) <= set(missing):
+    if head and set(head) <= set(missing):
         message = f"the weights hold no head for {task_of(config)}: fine-tune the model first"
         return [Problem("no_task_head", message, SINGLE)]
     known = expected.keys() | tied_tensors(config).keys()

@@ -5,6 +5,7 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -62,11 +63,15 @@ def write_artifacts(
 def write_tar(folder: Path, path: Path) -> None:
     """The files of a folder under its name, without anything of the machine or the moment."""
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-        for file in sorted(folder.iterdir()):
-            entry = tarfile.TarInfo(f"{folder.name}/{file.name}")
+        for file in _files(folder):
+            entry = tarfile.TarInfo(f"{folder.name}/{file.relative_to(folder).as_posix()}")
             entry.size, entry.mode = file.stat().st_size, 0o644
             with file.open("rb") as stream:
                 archive.addfile(entry, stream)
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _write_lines(path: Path, rows: Iterable[dict[str, object]]) -> None:
@@ -82,8 +87,10 @@ def _prediction_rows(
     after = files[0].logits
 
     def of_row(logits: npt.NDArray[np.float32], row: int) -> list[object]:
-        values: list[object] = data.of_row(logits, row).squeeze(0 if data.marked is None else ()).tolist()
-        return values
+        values: list[object] = data.of_row(logits, row).tolist()
+        return (
+            values if data.marked is not None or data.sequences is not None else cast(list[object], values[0])
+        )
 
     for row, values in enumerate(data.table.to_pylist()):
         yield {
@@ -99,7 +106,7 @@ def _prediction_rows(
 
 def _digests(folder: Path) -> dict[str, str]:
     digests = {}
-    for path in sorted(folder.iterdir()):
+    for path in _files(folder):
         with path.open("rb") as stream:
-            digests[path.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+            digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
     return digests

@@ -14,6 +14,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from compression.architectures import anatomy_of
 from compression.export.graph import Graph
 
+OUTPUTS = ("logits", "last_hidden_state")
+"""What the outputs of models that count are called, or end in."""
 OPSET = 23
 """The first that has attention as one operator."""
 
@@ -41,7 +43,8 @@ class _Exported(nn.Module):
 def export_graph(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, max_length: int) -> ModelProto:
     """The model as an ONNX graph for any number of rows of any length that fits it.
 
-    Its inputs are what the tokenizer gives and the model takes, int64 (B, L); its outputs the model's logits.
+    Its inputs are what the tokenizer gives and the model takes, int64 (B, L); its outputs the model's
+    logits, or its last states.
     """
     taken = inspect.signature(type(model).forward).parameters
     names = [
@@ -52,7 +55,7 @@ def export_graph(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, max
     example = {name: torch.ones(2, 8, dtype=torch.int64) for name in names}
     model.eval()
     with torch.inference_mode():
-        outputs = [name for name in model(**example).keys() if name.endswith("logits")]  # noqa: SIM118  # no dict
+        outputs = [name for name in model(**example).keys() if name.endswith(OUTPUTS)]  # noqa: SIM118  # no dict
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=max_length)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch about torch

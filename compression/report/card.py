@@ -71,6 +71,8 @@ def _use(task: Task) -> str:
         text = '{"text": "one text", "text_pair": "the other"}' if task.columns.text_pair else '"a text"'
         raw = ', function_to_apply="none"' if task.problem_type == "regression" else ""
         return f"{text}{raw}"
+    if task.type == "sentence-similarity":
+        return '["a text", "another text"]'
     if task.type == "fill-mask":
         return 'f"a {model.tokenizer.mask_token} text"'
     if task.type == "question-answering":

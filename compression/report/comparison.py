@@ -121,6 +121,8 @@ def paired_test_in_words(report: Report) -> str:
 def loyalty_in_words(report: Report) -> str:
     """How much of the original's behaviour is left, right or wrong."""
     probability = words.share_interval(report.loyalty.probability)
+    if report.task == "sentence-similarity":
+        return f"Its embeddings have a mean cosine of {probability} with the original's."
     if report.loyalty.label is None:
         return f"Its scores keep {probability} of the label range in common with the original's."
     label = words.share_interval(report.loyalty.label)

@@ -58,6 +58,10 @@ class Behaviour(ABC, Generic[T]):
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The scalar to minimise, of the logits (K, C) of a batch."""
 
+    def probe(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """A scalar of the logits (K, C) whose gradients tell which weights matter; the loss, where it does."""
+        return self.loss(logits, batch)
+
     def pull(
         self, logits: torch.Tensor, teacher: torch.Tensor, batch: Batch, temperature: float
     ) -> torch.Tensor:

@@ -25,6 +25,7 @@ MetricName = Literal[
     "pearson",
     "spearman",
     "exact_match",
+    "cosine",
     "pseudo_perplexity",
     "loyalty",
 ]

@@ -12,6 +12,8 @@ from compression.tasks.fill_mask import resolution as fill_mask
 from compression.tasks.fill_mask.resolution import FillMaskRequest, FillMaskTask
 from compression.tasks.question_answering import resolution as question_answering
 from compression.tasks.question_answering.resolution import QuestionAnsweringRequest, QuestionAnsweringTask
+from compression.tasks.sentence_similarity import resolution as sentence_similarity
+from compression.tasks.sentence_similarity.resolution import SentenceSimilarityRequest, SentenceSimilarityTask
 from compression.tasks.text_classification import resolution as text_classification
 from compression.tasks.text_classification.resolution import TextClassificationRequest, TextClassificationTask
 from compression.tasks.token_classification import resolution as token_classification
@@ -21,11 +23,19 @@ from compression.tasks.token_classification.resolution import (
 )
 
 TaskRequest = Annotated[
-    TextClassificationRequest | TokenClassificationRequest | QuestionAnsweringRequest | FillMaskRequest,
+    TextClassificationRequest
+    | TokenClassificationRequest
+    | QuestionAnsweringRequest
+    | FillMaskRequest
+    | SentenceSimilarityRequest,
     Field(discriminator="type"),
 ]
 Task = Annotated[
-    TextClassificationTask | TokenClassificationTask | QuestionAnsweringTask | FillMaskTask,
+    TextClassificationTask
+    | TokenClassificationTask
+    | QuestionAnsweringTask
+    | FillMaskTask
+    | SentenceSimilarityTask,
     Field(discriminator="type"),
 ]
 
@@ -85,3 +95,5 @@ def resolve_task(
             return question_answering.resolve(wanted, model, dataset, used, evaluation_split)
         case FillMaskRequest():
             return fill_mask.resolve(wanted, model, dataset, used, evaluation_split)
+        case SentenceSimilarityRequest():
+            return sentence_similarity.resolve(wanted, model, dataset, used, evaluation_split)

@@ -55,5 +55,10 @@ class TaskObjective:
         pull = task.pull(logits, teacher, batch, self.distillation.temperature)
         return (1 - self.distillation.weight) * loss + self.distillation.weight * pull
 
+    def probe(self, batch: Batch) -> torch.Tensor:
+        """The scalar whose gradients tell which weights matter."""
+        task = behaviour_of(batch.task)
+        return task.probe(task.logits(self.model, batch), batch)
+
     def observed(self) -> dict[str, float]:
         return {}

@@ -2,12 +2,14 @@ import errno
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from api.context import Context
+from plankwright.transport import Upload
 from tests.api.requests import (
     Files,
     codes,
@@ -19,6 +21,7 @@ from tests.api.requests import (
     tar_of,
     zip_of,
 )
+from tests.checkpoints import make_tiny_checkpoint
 
 
 @pytest.mark.parametrize(
@@ -50,6 +53,21 @@ def test_a_checkpoint_is_stored_and_described(
     assert {"config.json", "model.safetensors", "tokenizer.json"} <= {file["name"] for file in model["files"]}
     assert client.get(answer.headers["location"]).json() == model
     assert len(stored(context.settings)) == len(model["files"])
+
+
+def test_the_folder_of_an_encoder_of_sentences_comes_as_files_too(
+    client: TestClient, context: Context, tmp_path: Path
+) -> None:
+    folder = make_tiny_checkpoint(tmp_path / "m", task="sentence-similarity")
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    with ExitStack() as stack:
+        upload = Upload([("files", folder / name) for name in names], {}, lambda done, total: None, folder)
+        answer = client.post("/v1/models", files=stack.enter_context(upload.opened()))
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["facts"]["sentence"] == {"pooling": "mean", "normalize": True, "max_length": 64}
+    kept = context.storage.path(f"models/{answer.json()['id']}/1_Pooling/config.json")
+    assert kept.read_bytes() == (folder / "1_Pooling/config.json").read_bytes()
+    assert [file["name"] for file in answer.json()["files"]] == names
 
 
 def test_files_that_belong_to_no_checkpoint_are_not_kept(

@@ -118,11 +118,25 @@ def write_texts(path: Path, rows: int, seed: int) -> Path:
     return path
 
 
+def write_scored_pairs(path: Path, rows: int, seed: int) -> Path:
+    """Pairs of texts and the share of their words that they have in common."""
+    draw = random.Random(seed)
+    with path.open("w", encoding="utf-8") as stream:
+        for _ in range(rows):
+            first = draw.choices(WORDS, k=draw.randint(2, 8))
+            second = [word if draw.random() < 0.5 else draw.choice(WORDS) for word in first]
+            score = sum(a == b for a, b in zip(first, second, strict=True)) / len(first)
+            pair = {"text": " ".join(first), "text_pair": " ".join(second), "score": score}
+            stream.write(json.dumps(pair) + "\n")
+    return path
+
+
 WRITERS: dict[TaskType, tuple[str, Callable[[Path, int, int], Path]]] = {
     "text-classification": (".jsonl", write_rows),
     "token-classification": (".conll", write_tagged),
     "question-answering": (".json", write_questions),
     "fill-mask": (".jsonl", write_texts),
+    "sentence-similarity": (".jsonl", write_scored_pairs),
 }
 """For each task the format of its rows, and what writes a number of them by a seed."""
 

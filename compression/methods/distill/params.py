@@ -153,6 +153,14 @@ class DistillParams(Settings):
         return bool(self.cosine_weight or self.patient or self.hidden_weight)
 
 
+def _embedding(model: ModelFacts) -> str | None:
+    """What two embeddings of a text must have in common to be compared."""
+    if model.sentence is None:
+        return None
+    length = ", length 1" if model.sentence.normalize else ""
+    return f"{model.sentence.pooling} of {model.hidden_size} channels{length}"
+
+
 def disagreements(student: ModelFacts, model: ModelFacts) -> Iterator[Problem]:
     """Why a model cannot be the student of another."""
     for what, own, wanted in (
@@ -161,6 +169,7 @@ def disagreements(student: ModelFacts, model: ModelFacts) -> Iterator[Problem]:
         ("problem type", student.problem_type, model.problem_type),
         ("labels", student.labels[:20], model.labels[:20]),
         ("number of labels", len(student.labels), len(model.labels)),
+        ("way to make one vector of a text", _embedding(student), _embedding(model)),
     ):
         if own != wanted:
             message = f"the student must have the model's {what}, {wanted}, and has {own}"

@@ -103,7 +103,7 @@ def _gradient_sizes(
     weights = [module.weight for module in matrices.values() if isinstance(module, (nn.Linear, nn.Embedding))]
     squares = {name: _ones(module, 0) * 0 for name, module in matrices.items()}
     for rows in _batches(data, params, context):
-        loss = objective.loss(collate(data.train, rows, context.device))
+        loss = objective.probe(collate(data.train, rows, context.device))
         for total, gradient in zip(squares.values(), torch.autograd.grad(loss, weights), strict=True):
             total += gradient.square().sum(dim=1)
         context.stop_if_requested()

@@ -54,7 +54,7 @@ def _choose(
     importances = [torch.zeros(inner.out_features, device=inner.weight.device) for inner, _ in parts]
     for batch_rows in epoch_batches(data.train, BATCH, context.seed, number)[: -(-rows // BATCH)]:
         parameters = [parameter for part in parts for parameter in _parameters(part)]
-        loss = objective.loss(collate(data.train, batch_rows, context.device))
+        loss = objective.probe(collate(data.train, batch_rows, context.device))
         products = [
             parameter.detach() * gradient
             for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True)

@@ -106,6 +106,11 @@ class TinyBertParams(Settings):
         if width > shape.hidden_size:
             message = f"the student cannot be wider than the model's {shape.hidden_size}"
             problems.append(Problem("student_too_wide", message, "/hidden_size"))
+        if width < shape.hidden_size and shape.task == "sentence-similarity":
+            message = (
+                "embeddings of another width cannot be held against the model's: leave the width as it is"
+            )
+            problems.append(Problem("method_does_not_fit", message, "/hidden_size"))
         if width % shape.attention_heads:
             message = f"the width must be a multiple of the {shape.attention_heads} attention heads"
             problems.append(Problem("width_does_not_divide", message, "/hidden_size"))

@@ -12,6 +12,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compression.architectures import Anatomy, anatomy_of
+from compression.checkpoints.plankwright_model import build
 from compression.methods.shape import ModelShape
 
 Index = torch.Tensor
@@ -36,7 +37,7 @@ def cut_student(teacher: PreTrainedModel, layers: list[int], shape: ModelShape) 
     config.hidden_size = shape.hidden_size
     setattr(config, anatomy.intermediate_size, shape.intermediate_size)
     config._attn_implementation = teacher.config._attn_implementation
-    student = anatomy.model_class(config).eval().to(teacher.device)
+    student = build(anatomy.model_class, config).eval().to(teacher.device)
     for layer, source in zip(anatomy.layers_of(student), sources, strict=True):
         _copy_layer(layer, source, anatomy, channels, shape)
     inside = anatomy.layers + "."

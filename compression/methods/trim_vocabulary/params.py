@@ -18,7 +18,7 @@ class TrimVocabularyParams(Settings):
     )
     ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
     # Other pieces are other outputs, where they are answered piece by piece: before and after could not be compared.
-    TASKS: ClassVar[tuple[TaskType, ...]] = ("text-classification",)
+    TASKS: ClassVar[tuple[TaskType, ...]] = ("text-classification", "sentence-similarity")
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 
     method: Literal["trim_vocabulary"] = "trim_vocabulary"
