@@ -65,7 +65,9 @@ def main(
     epochs: Annotated[float, typer.Option(help="Passes over the training rows, for all methods.")] = 3,
     rows: Annotated[int | None, typer.Option(help="Training rows at the most.")] = None,
     theseus: Annotated[str, typer.Option(help="Params to set beside the defaults, as JSON.")] = "{}",
-    layer_drop: Annotated[str, typer.Option(help="Likewise.")] = "{}",
+    layer_drop: Annotated[
+        str, typer.Option(help="Likewise; by default the first layers stay: truncate and fine-tune.")
+    ] = '{"strategy": "top"}',
     threads: Annotated[int, typer.Option(min=1)] = 2,
     shared: SharedOption = SHARED,
     cache: CacheOption = CACHE,

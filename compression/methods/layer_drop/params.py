@@ -27,7 +27,7 @@ class LayerDropParams(Recovered):
     method: Literal["layer_drop"] = "layer_drop"
     keep_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Layers that stay; half by default."""
-    strategy: Strategy | Literal["best"] = "top"
+    strategy: Strategy | Literal["best"] = "best"
     """Which layers go: the last, the first, every other one counted from the top, the middle ones, those that change
     their input least on training rows, or whatever `best` finds to keep most of the metric on the validation rows
     before any training."""
