@@ -17,6 +17,7 @@ from compression.methods.theseus.modules import ReplaceableModule
 from compression.methods.theseus.objective import TheseusObjective
 from compression.methods.theseus.params import TheseusParams
 from compression.methods.theseus.probe import best_initialization
+from compression.methods.theseus.smaller import Lessen, leave_whole, smaller_successors
 from compression.training.loop import train
 from compression.training.teacher import teacher_logits
 
@@ -25,8 +26,10 @@ def run(model: PreTrainedModel, data: TaskData, params: TheseusParams, context: 
     """Compress `model` in place to one layer per module, and return it."""
     teacher = teacher_logits(model, data, params.distillation, params.training, context)
 
+    lessen = smaller_successors(model, data, params, context)
+
     def begin(predecessor: PreTrainedModel, choice: LayerChoice) -> TheseusObjective:
-        modules = wrap(predecessor, choice, params, context.dtype_for(params.training))
+        modules = wrap(predecessor, choice, params, context.dtype_for(params.training), lessen)
         return TheseusObjective(predecessor, modules, params, context, teacher)
 
     if params.initialization == "probe":
@@ -35,13 +38,20 @@ def run(model: PreTrainedModel, data: TaskData, params: TheseusParams, context: 
         choice = params.initialization
     objective = begin(model, choice)
     train(objective, data, params.training, context)
-    anatomy_of(model).put_layers(model, [module.successor for module in objective.modules])
+    anatomy = anatomy_of(model)
+    anatomy.put_layers(model, [module.successor for module in objective.modules])
+    if params.successor_intermediate_size is not None:
+        setattr(model.config, anatomy.intermediate_size, params.successor_intermediate_size)
     model.requires_grad_(True)
     return model
 
 
 def wrap(
-    model: PreTrainedModel, choice: LayerChoice, params: TheseusParams, dtype: torch.dtype
+    model: PreTrainedModel,
+    choice: LayerChoice,
+    params: TheseusParams,
+    dtype: torch.dtype,
+    lessen: Lessen = leave_whole,
 ) -> list[ReplaceableModule]:
     """Put replaceable modules into the encoder; freeze all but the successors (and the head where it is trained)."""
     anatomy = anatomy_of(model)
@@ -49,10 +59,11 @@ def wrap(
     partition = params.partition(len(layers))
     model.requires_grad_(params.frozen_gradients)
     shared = {id(model.config): model.config}  # one config for all: it tells each layer how to attend
-    successors = [
-        deepcopy(layers[source], shared.copy()).requires_grad_()
-        for source in chosen_layers(choice, partition)
-    ]
+    sources = chosen_layers(choice, partition)
+    successors = [deepcopy(layers[source], shared.copy()) for source in sources]
+    lessen(choice, sources, successors)
+    for successor in successors:
+        successor.requires_grad_()
     for layer in layers:
         layer.to(dtype)
     for head in anatomy.head_of(model):

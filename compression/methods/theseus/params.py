@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, TaskType
-from compression.checkpoints.traits import architectures_with
+from compression.checkpoints.traits import architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
 from compression.methods.layer_choice import LayerChoice, equal_modules
 from compression.methods.shape import ModelShape
@@ -43,6 +43,11 @@ class TheseusParams(Settings):
     """Where unset fields take their values from: `fast`, or the `paper`'s choices, quirks included."""
     successor_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Layers of the successor; half of the predecessor's by default."""
+    successor_intermediate_size: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    """Feed-forward neurons of each successor, those that matter most of the layer it starts from; all by default."""
+    successor_keep_share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share that stays of the parameters of the successors' matrices, as products of two factors; they are whole by
+    default."""
     modules: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
     """Predecessor layers in each module, from the embeddings up, e.g. [1, 2, 3]; as equal as possible by default."""
     initialization: LayerChoice | Literal["probe"] = "module_last"
@@ -84,6 +89,8 @@ class TheseusParams(Settings):
                 f"modules names {len(self.modules)} modules but successor_layers is {self.successor_layers}: "
                 "leave one of the two out"
             )
+        if self.successor_intermediate_size is not None and self.successor_keep_share is not None:
+            raise ValueError("successors have fewer neurons or factors: leave one of the two settings out")
         return self
 
     @property
@@ -118,4 +125,22 @@ class TheseusParams(Settings):
         Raises:
             InputError: the step cannot be applied to a model of this shape.
         """
-        return shape.model_copy(update={"layers": len(self.partition(shape.layers))})
+        layers = len(self.partition(shape.layers))
+        if self.successor_intermediate_size is None and self.successor_keep_share is None:
+            return shape.model_copy(update={"layers": layers})
+        if shape.low_rank:
+            message = "the weights are factorised: successors that are smaller still cannot be made of them"
+            raise InputError(Problem("already_factorised", message))
+        if self.successor_intermediate_size is None:
+            return shape.model_copy(update={"layers": layers, "low_rank": True})
+        if shape.architecture not in architectures_with("two_maps"):
+            message = (
+                f"neurons cannot be removed from {shape.architecture}: {what_it_lacks(shape.architecture)}"
+            )
+            raise InputError(Problem("method_does_not_fit", message, "/successor_intermediate_size"))
+        if self.successor_intermediate_size >= shape.intermediate_size:
+            message = f"the layers have {shape.intermediate_size} feed-forward neurons: keep fewer"
+            raise InputError(Problem("nothing_to_remove", message, "/successor_intermediate_size"))
+        return shape.model_copy(
+            update={"layers": layers, "intermediate_size": self.successor_intermediate_size}
+        )
