@@ -24,6 +24,11 @@ class Anatomy(Body):
     head: tuple[str, ...]
     """Modules between the last layer and the logits, without a table that is the embeddings'."""
 
+    @property
+    def reads_first_piece(self) -> bool:
+        """Whether the head looks at the first piece of a row alone, where layers have BERT's form."""
+        return self.post_norm is not None and self.task == "text-classification"
+
     def entry_of(self, model: PreTrainedModel) -> nn.Module:
         """What puts out the states that the first layer takes."""
         modules: dict[str, nn.Module] = dict(model.named_modules())

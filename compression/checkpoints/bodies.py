@@ -19,6 +19,19 @@ class PieceHead:
     """The vector of its bias."""
 
 
+@dataclass(frozen=True, slots=True)
+class PostNorm:
+    """In a layer that computes LN(y + f(y)) of y = LN(x + attention(x)), BERT's form, what methods do not touch."""
+
+    activation: str = "intermediate.intermediate_act_fn"
+    dropouts: tuple[str, str | None, str] = (
+        "attention.self.dropout",
+        "attention.output.dropout",
+        "output.dropout",
+    )
+    """Of the attention weights, of what attention puts out, and of what the feed-forward puts out."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
     """Paths to the modules that methods work on, and what is special about them."""
@@ -44,6 +57,8 @@ class Body:
     """In a layer, the linear maps from hidden states to neurons and back."""
     norms: tuple[str, ...] = ("attention.output.LayerNorm", "output.LayerNorm")
     """In a layer, its norms."""
+    post_norm: PostNorm | None = None
+    """Where layers have BERT's form, the rest of what is in them."""
     intermediate_size: str = "intermediate_size"
     """What the config calls the number of neurons of a layer."""
     positions_after_padding: bool = False
@@ -82,6 +97,7 @@ def _like_roberta(name: str) -> Body:
         name=name,
         layers="roberta.encoder.layer",
         embeddings="roberta.embeddings",
+        post_norm=PostNorm(),
         positions_after_padding=True,
     )
 
@@ -97,6 +113,7 @@ BODIES: dict[Architecture, Body] = {
         name="Bert",
         layers="bert.encoder.layer",
         embeddings="bert.embeddings",
+        post_norm=PostNorm(),
         classifier=("bert.pooler", "classifier"),
         pieces=_BERT_PIECES,
     ),
@@ -108,6 +125,7 @@ BODIES: dict[Architecture, Body] = {
         attention=("attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin"),
         feed_forward=("ffn.lin1", "ffn.lin2"),
         norms=("sa_layer_norm", "output_layer_norm"),
+        post_norm=PostNorm("ffn.activation", ("attention.dropout", None, "ffn.dropout")),
         intermediate_size="hidden_dim",
         classifier=("pre_classifier", "classifier"),
         pieces=PieceHead("vocab_transform", "vocab_layer_norm", "vocab_projector", "vocab_projector.bias"),
@@ -118,6 +136,7 @@ BODIES: dict[Architecture, Body] = {
         name="Electra",
         layers="electra.encoder.layer",
         embeddings="electra.embeddings",
+        post_norm=PostNorm(),
         entry=("electra.embeddings_project",),
         pieces=PieceHead(
             "generator_predictions.dense",

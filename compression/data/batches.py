@@ -10,7 +10,7 @@ import torch
 from compression.data.encoding import Encoded
 from compression.tasks.resolution import Task
 
-WINDOW = 50
+WINDOW = 200
 """Batches sorted by length together; small enough that batches stay a random sample, large enough to save padding."""
 EVALUATION_PIECES, WIDE_EVALUATION_PIECES = 4096, 1024
 """Word pieces per evaluation batch, padding included: keeps memory even for long rows. The second for tasks that have

@@ -4,6 +4,7 @@ Eight random bits decide over an element here, so a probability is met to within
 exact inverse of the share that is kept, so that the expected value stays (Srivastava et al. 2014, section 4).
 """
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,21 +18,45 @@ LANES = {2: torch.int16, 4: torch.int32}
 """The integers as wide as a number of so many bytes."""
 
 
+POOL = 2**22
+"""Elements drawn in advance; a mask of up to half as many is a window of them at a random place."""
+
+
 def drop(values: torch.Tensor, probability: float) -> torch.Tensor:
-    """`values` with each element zero at about this probability, by the torch generator of the CPU.
+    """`values` with each element zero at about this probability, by the torch generator of the CPU."""
+    kept = keep_mask(values, probability)
+    return values if kept is None else values * kept
+
+
+def keep_mask(like: torch.Tensor, probability: float) -> torch.Tensor | None:
+    """What to multiply with: 0 at about this probability, else what keeps the mean; None where nothing is dropped."""
+    dropped = round(probability * 256)
+    if dropped == 0:
+        return None
+    count = like.numel()
+    if count > POOL // 2:
+        return _draw(count, dropped, like.dtype, None).view(like.shape)
+    start = int(torch.randint(POOL - count, ()))
+    return _pool(dropped, like.dtype)[start : start + count].view(like.shape)
+
+
+@cache
+def _pool(dropped: int, dtype: torch.dtype) -> torch.Tensor:
+    return _draw(POOL, dropped, dtype, torch.Generator().manual_seed(0))
+
+
+def _draw(count: int, dropped: int, dtype: torch.dtype, generator: torch.Generator | None) -> torch.Tensor:
+    """Zero for `dropped` of 256 elements.
 
     The mask is made by integer arithmetic on the bits of the numbers: torch's comparisons, and its casts from bool,
     take one element at a time and cost ten times as much.
     """
-    dropped = round(probability * 256)
-    if dropped == 0:
-        return values
-    lane = LANES[values.element_size()]
-    words = torch.empty(-(-values.numel() // 8), dtype=torch.int64).random_(LOWEST, None)
-    draws = words.view(torch.int8)[: values.numel()].view(values.shape).to(lane)  # -128 to 127
-    kept = draws.neg_().add_(dropped - 129).bitwise_right_shift_(8 * values.element_size() - 1)  # -1 or 0
-    scale = torch.tensor(256 / (256 - dropped), dtype=values.dtype).view(lane)
-    return values * kept.bitwise_and_(scale).view(values.dtype)
+    lane = LANES[dtype.itemsize]
+    words = torch.empty(-(-count // 8), dtype=torch.int64).random_(LOWEST, None, generator=generator)
+    draws = words.view(torch.int8)[:count].to(lane)  # -128 to 127
+    kept = draws.neg_().add_(dropped - 129).bitwise_right_shift_(8 * dtype.itemsize - 1)  # -1 or 0
+    scale = torch.tensor(256 / (256 - dropped), dtype=dtype).view(lane)
+    return kept.bitwise_and_(scale).view(dtype)
 
 
 class ByteDropout(nn.Dropout):

@@ -29,9 +29,9 @@ from compression.evaluation.predict import predict
 from compression.events import ProgressEvent
 from compression.tasks.behaviour import behaviour_of
 from compression.tasks.columns import goodness
-from compression.training.dropout import speed_up_training_on_cpu
 from compression.training.params import Training
 from compression.training.precision import MixedPrecision
+from compression.training.whole_layer import fast_layers
 
 POINTS = 200
 """Values per training curve."""
@@ -72,20 +72,19 @@ def train(objective: Objective, data: TaskData, training: Training, context: Con
         Stopped: the process was asked to stop; a checkpoint is written.
         ComputeError: the loss is not finite.
     """
-    if context.device.type == "cpu":
-        speed_up_training_on_cpu(objective.model)
-    run = _Run(objective, data, training, context)
-    run.resume()
-    objective.model.train()
-    run.evaluate_if_due()  # where the interruption came in the middle of it
-    while not run.finished():
-        run.train_step(run.step)
-        run.evaluate_if_due()
-        context.stop_if_requested(run.save)
-        if context.checkpoint_due():
-            run.save()
-    run.save()
-    run.finish()
+    with fast_layers(objective.model, context.device):
+        run = _Run(objective, data, training, context)
+        run.resume()
+        objective.model.train()
+        run.evaluate_if_due()  # where the interruption came in the middle of it
+        while not run.finished():
+            run.train_step(run.step)
+            run.evaluate_if_due()
+            context.stop_if_requested(run.save)
+            if context.checkpoint_due():
+                run.save()
+        run.save()
+        run.finish()
 
 
 def seed_step(context: Context, step: int) -> None:

@@ -7,10 +7,10 @@ from compression.context import Context, TaskData
 from compression.data.batches import collate, epoch_batches, evaluation_batches
 from compression.evaluation.predict import predict
 from compression.tasks.behaviour import behaviour_of
-from compression.training.dropout import speed_up_training_on_cpu
 from compression.training.loop import Objective, seed_step
 from compression.training.params import Training
 from compression.training.precision import MixedPrecision
+from compression.training.whole_layer import fast_layers
 
 VALIDATION_BATCHES = 50
 """Training batches that stand in for the validation split where there is none."""
@@ -20,21 +20,20 @@ def train_briefly(
     objective: Objective, data: TaskData, training: Training, context: Context, steps: int
 ) -> None:
     """Train for `steps` steps at the full learning rate, the same batches and random numbers at every call."""
-    if context.device.type == "cpu":
-        speed_up_training_on_cpu(objective.model)
     dtype = context.dtype_for(training)
-    weights = MixedPrecision(objective.model, objective.trained(), dtype, training.weight_decay)
-    objective.model.train()
     order = epoch_batches(data.train, training.batch_size, context.seed, 0)
-    for step in range(steps):
-        seed_step(context, step)
-        if objective.prepare(step, step / steps):
-            loss = objective.loss(collate(data.train, order[step % len(order)], context.device))
-            torch.autograd.backward(loss)
-            weights.step(training.learning_rate, training.clip_norm, objective.outside_share)
-        context.stop_if_requested()
-    weights.release()
-    objective.model.eval()
+    with fast_layers(objective.model, context.device):
+        weights = MixedPrecision(objective.model, objective.trained(), dtype, training.weight_decay)
+        objective.model.train()
+        for step in range(steps):
+            seed_step(context, step)
+            if objective.prepare(step, step / steps):
+                loss = objective.loss(collate(data.train, order[step % len(order)], context.device))
+                torch.autograd.backward(loss)
+                weights.step(training.learning_rate, training.clip_norm, objective.outside_share)
+            context.stop_if_requested()
+        weights.release()
+        objective.model.eval()
 
 
 @torch.no_grad()

@@ -30,6 +30,11 @@ class ReplaceableModule(nn.Module):
         self.border: tuple[torch.Tensor, torch.Tensor, torch.Tensor | None] | None = None
         """What the successor put out at the last call, what the predecessor would have, and the rows they are for."""
 
+    @property
+    def ends(self) -> list[nn.Module]:
+        """The layers that it may end with; none where all the states of both sides are compared."""
+        return [] if self.compares else [*self.predecessor[-1:], self.successor]
+
     def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         given = args, kwargs
         replaced = self.replaced if self.training else True
@@ -52,9 +57,10 @@ class ReplaceableModule(nn.Module):
         return output
 
     def _by_row(self, replaced: torch.Tensor, states: torch.Tensor, given: Given) -> Any:
-        mixed = torch.empty_like(states)
         output = self._successor(states[replaced], _of_rows(given, replaced), replaced)
-        mixed[replaced] = states_of(output)
+        by_successor = states_of(output)
+        mixed = by_successor.new_empty(len(states), *by_successor.shape[1:])
+        mixed[replaced] = by_successor
         mixed[~replaced] = states_of(
             _through(self.predecessor, states[~replaced], _of_rows(given, ~replaced))
         )
