@@ -2,7 +2,7 @@
 
 Autocast casts every weight at every call and every gradient on its way back. Here the trained layers are held in the
 compute type; embeddings and head stay float32. All trained parameters are views of flat vectors, so that clipping, the
-optimizer and the copy between the types are one operation each (the scheme of Micikevicius et al. 2018, section 3.1).
+optimizer and the copy between the types are few operations each (the scheme of Micikevicius et al. 2018, section 3.1).
 """
 
 from collections.abc import Iterable
@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
 
-STATE = ("exp_avg", "exp_avg_sq", "step")
-"""What AdamW keeps of a parameter."""
+CHUNK = 2**20
+"""Weights that the optimizer moves at a time, so that they are still near when they are copied to the short type."""
 
 
 class MixedPrecision:
@@ -49,12 +49,10 @@ class MixedPrecision:
         _become_views(short, self.working)
         _become_views(exact, self.vector[self.border :])
         self.gradients = _views(self.gradient, self.parameters)
-        self.sections = [
-            nn.Parameter(self.vector[: self.border]),
-            nn.Parameter(self.vector[self.border :]),
-        ]
-        groups = [{"params": [section]} for section in self.sections]
-        self.optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay, fused=True)
+        self.moments = torch.zeros_like(self.vector), torch.zeros_like(self.vector)
+        self.moves = torch.zeros(2, device=self.vector.device)
+        """Optimizer steps made by the layers, and by what is outside of them."""
+        self.weight_decay = weight_decay
         self.hooks = compute_layers_in(model, dtype)
 
     def step(self, learning_rate: float, clip_norm: float, outside_share: float = 1.0) -> None:
@@ -63,34 +61,42 @@ class MixedPrecision:
         Zero where there is none: a successor that was not drawn goes on moving on its momentum, as in the official
         code. What is outside the layers moves at `outside_share` of the learning rate, and rests where that is 0.
         """
+        squares = [self.vector.new_zeros(())]
         for parameter, gradient in zip(self.parameters, self.gradients, strict=True):
             if parameter.grad is None:
                 gradient.zero_()
             else:
-                gradient.copy_(parameter.grad)
+                flat = gradient.copy_(parameter.grad).view(-1)
+                squares.append(flat.dot(flat))
                 parameter.grad = None  # the next one is handed over instead of being added to zeros
         # The optimizer divides by this while it reads the gradient: clipping needs no pass of its own.
-        scale = ((self._norm() + 1e-6) / clip_norm).clamp(min=1.0)
-        self.optimizer.grad_scale = scale  # type: ignore[attr-defined]  # where torch's GradScaler puts it
-        gradients = self.gradient[: self.border], self.gradient[self.border :]
-        for group, section, gradient, share in zip(
-            self.optimizer.param_groups, self.sections, gradients, (1.0, outside_share), strict=True
-        ):
-            group["lr"] = learning_rate * share
-            section.grad = gradient if share and len(gradient) else None
-        self.optimizer.step()
-        self.refresh()
+        scale = ((self._norm(squares) + 1e-6) / clip_norm).clamp(min=1.0)
+        whole = len(self.vector)
+        sections = (0, self.border, 1.0), (self.border, whole, outside_share)
+        for (start, end, share), moves in zip(sections, self.moves, strict=True):
+            if share and start < end:
+                moves += 1
+                for place in range(start, end, CHUNK):
+                    self._move(slice(place, min(place + CHUNK, end)), moves, learning_rate * share, scale)
 
-    def _norm(self) -> torch.Tensor:
+    def _norm(self, squares: list[torch.Tensor]) -> torch.Tensor:
         """The norm of all gradients, of frozen parameters too where they have any; theirs are dropped."""
-        norms: list[torch.Tensor] = [
-            self.gradient.norm(),
-            *(p.grad.norm() for p in self.counted if p.grad is not None),
-        ]
         for parameter in self.counted:
-            parameter.grad = None
-        norm: torch.Tensor = torch.stack(norms).norm()
-        return norm
+            if parameter.grad is not None:
+                squares.append(parameter.grad.square().sum())
+                parameter.grad = None
+        return torch.stack(squares).sum().sqrt()
+
+    def _move(self, part: slice, moves: torch.Tensor, learning_rate: float, scale: torch.Tensor) -> None:
+        """AdamW (Loshchilov and Hutter 2019, algorithm 2) on a part of the vector."""
+        first, second = self.moments
+        torch._fused_adamw_(
+            [self.vector[part]], [self.gradient[part]], [first[part]], [second[part]], [], [moves],
+            lr=learning_rate, beta1=0.9, beta2=0.999, weight_decay=self.weight_decay, eps=1e-8,
+            amsgrad=False, maximize=False, grad_scale=scale,
+        )  # fmt: skip
+        if part.stop <= self.border:
+            self.working[part].copy_(self.vector[part])
 
     def exact(self, parameter: torch.Tensor) -> torch.Tensor:
         """The float32 weights of a trained parameter, to change in place; `refresh` then makes them count."""
@@ -109,19 +115,19 @@ class MixedPrecision:
         self.refresh()
 
     def state(self) -> dict[str, torch.Tensor]:
-        state = {"vector": self.vector}
-        for i, section in enumerate(self.sections):
-            state |= {f"{name}.{i}": tensor for name, tensor in self.optimizer.state[section].items()}
-        return state
+        return {
+            "vector": self.vector,
+            "first": self.moments[0],
+            "second": self.moments[1],
+            "moves": self.moves,
+        }
 
     def put_state(self, state: dict[str, torch.Tensor]) -> None:
         self.put_weights(state["vector"])
-        for i, section in enumerate(self.sections):
-            moments = {name: state[f"{name}.{i}"] for name in STATE if f"{name}.{i}" in state}
-            if moments:
-                self.optimizer.state[section] = {
-                    name: t if name == "step" else t.to(self.vector.device) for name, t in moments.items()
-                }
+        for ours, theirs in zip(
+            (*self.moments, self.moves), (state["first"], state["second"], state["moves"]), strict=True
+        ):
+            ours.copy_(theirs)
 
     def release(self) -> None:
         for hook in self.hooks:

@@ -1,13 +1,14 @@
-"""A layer of BERT's form, forwards and backwards, as one operation: how layers are trained on a CPU.
+"""A layer of BERT's form, forwards and backwards, as two operations: how layers are trained on a CPU.
 
 Autograd makes some hundred and fifty operations of a layer, and on a CPU each costs its dispatch and a walk through
 memory: about half of a step. Here the three maps of attention are one matrix product, the sum with the residual carries
-the dropout, a mask is a window of bits drawn before, and short rows are attended to in vectors of full width.
+the dropout, and short rows are attended to in vectors of full width. Where the head reads the first piece of a row
+alone, as in classification, the last layer computes nothing for the others.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,129 +16,199 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers.activations import GELUActivation
 
-from compression.architectures import Anatomy, PostNorm, anatomy_of
+from compression.architectures import Anatomy, anatomy_of
+from compression.checkpoints.bodies import PostNorm
 from compression.training.dropout import keep_mask, speed_up_training_on_cpu
 
 KEYS = 32
 """Least number of keys: torch's softmax over fewer than fill a vector takes one element at a time."""
+Gradients = tuple[torch.Tensor | None, ...]
 
 
-class Call(NamedTuple):
-    """What a call is told besides its tensors."""
+class _Attention(torch.autograd.Function):
+    """D(softmax(Q K^T / sqrt(d) + mask)) V of hidden states (B, L, H), heads side by side."""
 
-    heads: int
-    epsilons: tuple[float, float]
-    dropouts: tuple[float, float, float]
-    """Probabilities for attention weights, what attention puts out, and what the feed-forward puts out."""
-    first_only: bool
-    """The hidden states of the first piece of each row are all that is asked for."""
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: torch.Tensor,
+        mask: torch.Tensor | None,
+        heads: int,
+        dropout: float,
+        *weights: torch.Tensor,
+    ) -> torch.Tensor:
+        rows, length, size = states.shape
+        width, keys = size // heads, max(length, KEYS)
+        x, maps, biases = states.view(-1, size), torch.cat(weights[::2]), torch.cat(weights[1::2])
+        projected = torch.addmm(biases, x, maps.t()).view(rows, length, 3, heads, width)
+        query = x.new_empty(rows, heads, length, width)
+        torch.mul(projected[:, :, 0].transpose(1, 2), width**-0.5, out=query)
+        query = query.view(-1, length, width)
+        pairs = x.new_zeros(2, rows, heads, keys, width)
+        pairs[:, :, :, :length].copy_(projected[:, :, 1:].permute(2, 0, 3, 1, 4))
+        key, value = pairs.view(2, -1, keys, width)
+
+        scores = torch.bmm(query, key.transpose(1, 2))
+        added = _for_keys(mask, keys, length, x)
+        if added is not None:
+            scores.view(rows, heads, length, keys).add_(added)
+        attention = scores.softmax(-1)
+        kept = keep_mask(attention, dropout)
+        dropped = attention if kept is None else attention * kept
+        attended = torch.bmm(dropped, value).view(rows, heads, length, width).transpose(1, 2)
+        ctx.save_for_backward(x, maps, query, key, value, attention, kept, dropped)
+        return attended.reshape(rows, length, size)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Gradients:
+        x, maps, query, key, value, attention, kept, dropped = ctx.saved_tensors
+        rows, length, size = gradients[0].shape
+        keys, width = key.shape[1:]
+        heads = size // width
+        d_attended = gradients[0].view(rows, length, heads, width).transpose(1, 2).reshape(-1, length, width)
+        d_attention = torch.bmm(d_attended, value.transpose(1, 2))
+        if kept is not None:
+            d_attention.mul_(kept)
+        d_scores = torch._softmax_backward_data(d_attention, attention, -1, attention.dtype)
+        d_query = torch.bmm(d_scores, key).view(rows, heads, length, width).transpose(1, 2)
+        d_pairs = x.new_empty(2, rows, heads, keys, width)
+        torch.bmm(d_scores.transpose(1, 2), query, out=d_pairs[0].view(-1, keys, width))
+        torch.bmm(dropped.transpose(1, 2), d_attended, out=d_pairs[1].view(-1, keys, width))
+        d_projected = x.new_empty(rows, length, 3, heads, width)
+        torch.mul(d_query, width**-0.5, out=d_projected[:, :, 0])
+        d_projected[:, :, 1:].copy_(d_pairs[:, :, :, :length].permute(1, 3, 0, 2, 4))
+        d_maps_out = d_projected.view(-1, 3 * size)
+
+        d_states = (d_maps_out @ maps).view(rows, length, size) if ctx.needs_input_grad[0] else None
+        d_weights: Gradients = (None,) * 6
+        if ctx.needs_input_grad[4]:
+            d_maps, d_biases = (d_maps_out.t() @ x).chunk(3), d_maps_out.sum(0).chunk(3)
+            d_weights = tuple(part for pair in zip(d_maps, d_biases, strict=True) for part in pair)
+        return d_states, None, None, None, *d_weights
 
 
-class _Layer(torch.autograd.Function):
-    """LN(y + D(W_2 gelu(W_1 y))) with y = LN(x + D(W_o attention(x))), of hidden states (B, L, H).
+class _FirstPieceAttention(torch.autograd.Function):
+    """The same for the first piece of each row alone, (B, 1, H).
 
-    The result is (B, A, H): A is L, or 1 where the first piece alone is asked for.
+    With one query a row, keys and values need not be made: q_h K_h^T = (q_h W_k,h) X^T, where the bias of the keys adds
+    the same to all scores of a row, and P_h V_h = (P_h X) W_v,h^T + sum(P_h) b_v,h.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, states: torch.Tensor, mask: torch.Tensor | None, call: Call, *weights: torch.Tensor
+        ctx: Any,
+        states: torch.Tensor,
+        mask: torch.Tensor | None,
+        heads: int,
+        dropout: float,
+        *weights: torch.Tensor,
     ) -> torch.Tensor:
-        wq, bq, wk, bk, wv, bv, wo, bo, n1w, n1b, w1, b1, w2, b2, n2w, n2b = weights
-        rows, length, size = states.shape
-        heads, width = call.heads, size // call.heads
-        keys = max(length, KEYS)
-        p_weights, p_attended, p_out = call.dropouts
-        x = states.reshape(-1, size)
-        asked = states[:, 0] if call.first_only else x
-        answers = len(asked) // rows
-
-        query = x.new_empty(rows, heads, answers, width)
-        queried = torch.addmm(bq, asked, wq.t()).view(rows, answers, heads, width)
-        torch.mul(queried.transpose(1, 2), width**-0.5, out=query)
-        query = query.view(-1, answers, width)
-        wp = torch.cat([wk, wv])
-        paired = torch.addmm(torch.cat([bk, bv]), x, wp.t()).view(rows, length, 2, heads, width)
-        pairs = x.new_zeros(2, rows, heads, keys, width)
-        pairs[:, :, :, :length].copy_(paired.permute(2, 0, 3, 1, 4))
-        key, value = pairs.view(2, -1, keys, width)
-
-        scores = torch.bmm(query, key.transpose(1, 2))
+        wq, bq, wk, _, wv, bv = weights
+        rows, _, size = states.shape
+        width = size // heads
+        query = (
+            torch.addmm(bq, states[:, 0], wq.t()).mul_(width**-0.5).view(rows, heads, width).transpose(0, 1)
+        )
+        asking = torch.bmm(query, wk.view(heads, width, size)).transpose(0, 1).contiguous()
+        scores = torch.bmm(asking, states.transpose(1, 2))
         if mask is not None:
-            scores.view(rows, heads, answers, keys).add_(mask[:, :, :answers])
+            scores.add_(mask[:, 0, :1])
         attention = scores.softmax(-1)
-        kept = keep_mask(attention, p_weights)
+        kept = keep_mask(attention, dropout)
         dropped = attention if kept is None else attention * kept
-        attended = torch.bmm(dropped, value).view(rows, heads, answers, width).transpose(1, 2).reshape(-1, size)
-
-        kept_attended = keep_mask(asked, p_attended)
-        sum1 = _add(asked, torch.addmm(bo, attended, wo.t()), kept_attended)
-        y, mean1, scale1 = torch.native_layer_norm(sum1, (size,), n1w, n1b, call.epsilons[0])
-        neurons = torch.addmm(b1, y, w1.t())
-        active = functional.gelu(neurons)
-        kept_out = keep_mask(asked, p_out)
-        sum2 = _add(y, torch.addmm(b2, active, w2.t()), kept_out)
-        out, mean2, scale2 = torch.native_layer_norm(sum2, (size,), n2w, n2b, call.epsilons[1])
-
+        gathered = torch.bmm(dropped, states).transpose(0, 1)
+        shares = dropped.sum(-1, keepdim=True)
+        attended = torch.bmm(gathered, wv.view(heads, width, size).transpose(1, 2)).transpose(0, 1)
         ctx.save_for_backward(
-            x, asked, query, key, value, attention, kept, dropped, attended, kept_attended,
-            sum1, mean1, scale1, y, neurons, active, kept_out, sum2, mean2, scale2,
-            wq, wp, wo, n1w, n1b, w1, w2, n2w, n2b,
-        )  # fmt: skip
-        ctx.sizes = (rows, length, answers, heads, width, keys)
-        return out.view(rows, answers, size)
+            states, query, asking, attention, kept, dropped, gathered, shares, wq, wk, wv, bv
+        )
+        return (attended + shares * bv.view(heads, width)).reshape(rows, 1, size)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        (
-            x, asked, query, key, value, attention, kept, dropped, attended, kept_attended,
-            sum1, mean1, scale1, y, neurons, active, kept_out, sum2, mean2, scale2,
-            wq, wp, wo, n1w, n1b, w1, w2, n2w, n2b,
-        ) = ctx.saved_tensors  # fmt: skip
-        rows, length, answers, heads, width, keys = ctx.sizes
-        size = heads * width
-        d_below, trained = ctx.needs_input_grad[0], ctx.needs_input_grad[3]
-        wanted = [True, trained, trained]
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Gradients:
+        states, query, asking, attention, kept, dropped, gathered, shares, wq, wk, wv, bv = ctx.saved_tensors
+        rows, _, size = states.shape
+        heads, _, width = query.shape
+        d_attended = gradients[0].reshape(rows, heads, width)
+        d_shares = (d_attended * bv.view(heads, width)).sum(-1, keepdim=True)
+        by_head = d_attended.transpose(0, 1)
+        d_gathered = torch.bmm(by_head, wv.view(heads, width, size)).transpose(0, 1).contiguous()
+        d_attention = torch.bmm(d_gathered, states.transpose(1, 2)).add_(d_shares)
+        if kept is not None:
+            d_attention.mul_(kept)
+        d_scores = torch._softmax_backward_data(d_attention, attention, -1, attention.dtype)
+        d_asking = torch.bmm(d_scores, states).transpose(0, 1)
+        d_query = torch.bmm(d_asking, wk.view(heads, width, size).transpose(1, 2)).transpose(0, 1)
+        d_queried = d_query.reshape(rows, size) * width**-0.5
 
+        d_states = None
+        if ctx.needs_input_grad[0]:
+            d_states = torch.bmm(dropped.transpose(1, 2), d_gathered)
+            d_states.baddbmm_(d_scores.transpose(1, 2), asking)
+            d_states[:, 0] += d_queried @ wq
+        if not ctx.needs_input_grad[4]:
+            return d_states, *[None] * 9
+        return (
+            d_states, None, None, None,
+            d_queried.t() @ states[:, 0], d_queried.sum(0),
+            torch.bmm(query.transpose(1, 2), d_asking).view_as(wk), torch.zeros_like(bv),
+            torch.bmm(by_head.transpose(1, 2), gathered).view_as(wv), (d_attended * shares).sum(0).view_as(bv),
+        )  # fmt: skip
+
+
+class _AfterAttention(torch.autograd.Function):
+    """LN(y + D(W_2 gelu(W_1 y))) with y = LN(x + D(W_o a)), of hidden states x and what attention gave for them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: torch.Tensor,
+        attended: torch.Tensor,
+        epsilons: tuple[float, float],
+        dropouts: tuple[float, float],
+        *weights: torch.Tensor,
+    ) -> torch.Tensor:
+        wo, bo, n1w, n1b, w1, b1, w2, b2, n2w, n2b = weights
+        size = states.shape[-1]
+        x, attended = states.reshape(-1, size), attended.view(-1, size)
+        kept1 = keep_mask(x, dropouts[0])
+        sum1 = _add(x, torch.addmm(bo, attended, wo.t()), kept1)
+        y, mean1, scale1 = torch.native_layer_norm(sum1, (size,), n1w, n1b, epsilons[0])
+        neurons = torch.addmm(b1, y, w1.t())
+        active = functional.gelu(neurons)
+        kept2 = keep_mask(x, dropouts[1])
+        sum2 = _add(y, torch.addmm(b2, active, w2.t()), kept2)
+        out, mean2, scale2 = torch.native_layer_norm(sum2, (size,), n2w, n2b, epsilons[1])
+        ctx.save_for_backward(
+            attended, kept1, sum1, mean1, scale1, y, neurons, active, kept2, sum2, mean2, scale2,
+            wo, n1w, n1b, w1, w2, n2w, n2b,
+        )  # fmt: skip
+        return out.view_as(states)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> Gradients:
+        (
+            attended, kept1, sum1, mean1, scale1, y, neurons, active, kept2, sum2, mean2, scale2,
+            wo, n1w, n1b, w1, w2, n2w, n2b,
+        ) = ctx.saved_tensors  # fmt: skip
+        size = gradients[0].shape[-1]
+        trained = ctx.needs_input_grad[4]
+        wanted = [True, trained, trained]
         d_sum2, d_n2w, d_n2b = torch.ops.aten.native_layer_norm_backward(
             gradients[0].reshape(-1, size), sum2, (size,), mean2, scale2, n2w, n2b, wanted
         )
-        d_fed = d_sum2 if kept_out is None else d_sum2 * kept_out
+        d_fed = d_sum2 if kept2 is None else d_sum2 * kept2
         d_neurons = torch.ops.aten.gelu_backward(d_fed @ w2, neurons)
         d_sum1, d_n1w, d_n1b = torch.ops.aten.native_layer_norm_backward(
             torch.addmm(d_sum2, d_neurons, w1), sum1, (size,), mean1, scale1, n1w, n1b, wanted
         )
-        d_put_out = d_sum1 if kept_attended is None else d_sum1 * kept_attended
-        d_attended = (d_put_out @ wo).view(rows, answers, heads, width).transpose(1, 2)
-        d_attended = d_attended.reshape(-1, answers, width)
-
-        d_weights = torch.bmm(d_attended, value.transpose(1, 2))
-        if kept is not None:
-            d_weights.mul_(kept)
-        d_scores = torch._softmax_backward_data(d_weights, attention, -1, attention.dtype)
-        d_query = torch.bmm(d_scores, key).view(rows, heads, answers, width).transpose(1, 2)
-        d_queried = x.new_empty(rows, answers, heads, width)
-        torch.mul(d_query, width**-0.5, out=d_queried)
-        d_queried = d_queried.view(-1, size)
-        d_pairs = x.new_empty(2, rows, heads, keys, width)
-        torch.bmm(d_scores.transpose(1, 2), query, out=d_pairs[0].view(-1, keys, width))
-        torch.bmm(dropped.transpose(1, 2), d_attended, out=d_pairs[1].view(-1, keys, width))
-        d_paired = d_pairs[:, :, :, :length].permute(1, 3, 0, 2, 4).reshape(-1, 2 * size)
-
-        d_states = None
-        if d_below:
-            d_asked = torch.addmm(d_sum1, d_queried, wq)
-            if answers == length:
-                d_states = d_asked.addmm_(d_paired, wp).view(rows, length, size)
-            else:
-                d_states = (d_paired @ wp).view(rows, length, size)
-                d_states[:, 0] += d_asked
+        d_put_out = d_sum1 if kept1 is None else d_sum1 * kept1
+        d_states = d_sum1.view_as(gradients[0]) if ctx.needs_input_grad[0] else None
+        d_attended = (d_put_out @ wo).view_as(gradients[0]) if ctx.needs_input_grad[1] else None
         if not trained:
-            return d_states, *[None] * 18
-        (d_wk, d_wv), (d_bk, d_bv) = (d_paired.t() @ x).chunk(2), d_paired.sum(0).chunk(2)
+            return d_states, d_attended, *[None] * 12
         return (
-            d_states, None, None,
-            d_queried.t() @ asked, d_queried.sum(0), d_wk, d_bk, d_wv, d_bv,
+            d_states, d_attended, None, None,
             d_put_out.t() @ attended, d_put_out.sum(0), d_n1w, d_n1b,
             d_neurons.t() @ y, d_neurons.sum(0), d_fed.t() @ active, d_fed.sum(0), d_n2w, d_n2b,
         )  # fmt: skip
@@ -147,16 +218,25 @@ def _add(residual: torch.Tensor, values: torch.Tensor, kept: torch.Tensor | None
     return values.add_(residual) if kept is None else torch.addcmul(residual, values, kept)
 
 
+def _for_keys(mask: torch.Tensor | None, keys: int, length: int, like: torch.Tensor) -> torch.Tensor | None:
+    """What is added to the scores: the mask (B, 1, L, L), with the keys that fill a vector up ruled out."""
+    if keys == length:
+        return mask
+    if mask is None:
+        mask = like.new_zeros(1, 1, 1, length)
+    return functional.pad(mask, (0, keys - length), value=torch.finfo(like.dtype).min)
+
+
 class WholeLayer:
-    """The forward of a layer as one operation; `fits` tells whether it would be the layer's own."""
+    """The forward of a layer as two operations; `fits` tells whether it would be the layer's own."""
 
     def __init__(self, layer: nn.Module, anatomy: Anatomy, form: PostNorm, heads: int) -> None:
         self.layer = layer
         self.heads = heads
         self.first_only = False
-        inner, outer = anatomy.feed_forward_of(layer)
-        first, second = (layer.get_submodule(path) for path in form.norms)
-        self.parts = [*anatomy.attention_of(layer), first, inner, outer, second]
+        first, second = anatomy.norms
+        paths = (*anatomy.attention, first, *anatomy.feed_forward, second)
+        self.parts = [layer.get_submodule(path) for path in paths]
         self.dropouts = [layer.get_submodule(path) if path else None for path in form.dropouts]
         self.activation = layer.get_submodule(form.activation)
 
@@ -176,26 +256,18 @@ class WholeLayer:
     def __call__(
         self, hidden_states: torch.Tensor, attention_mask: torch.Tensor | None = None, *_: Any, **__: Any
     ) -> torch.Tensor:
-        call = Call(
-            heads=self.heads,
-            epsilons=(self.parts[4].eps, self.parts[7].eps),
-            dropouts=tuple(d.p if d is not None and d.training else 0.0 for d in self.dropouts),
-            first_only=self.first_only,
+        on_attention, on_attended, on_fed = (
+            d.p if d is not None and d.training else 0.0 for d in self.dropouts
         )
         weights = [tensor for part in self.parts for tensor in (part.weight, part.bias)]
-        out: torch.Tensor = _Layer.apply(hidden_states, _for_keys(attention_mask, hidden_states), call, *weights)
+        attention = _FirstPieceAttention if self.first_only else _Attention
+        attended = attention.apply(hidden_states, attention_mask, self.heads, on_attention, *weights[:6])
+        asked = hidden_states[:, :1] if self.first_only else hidden_states
+        epsilons = self.parts[4].eps, self.parts[7].eps
+        out: torch.Tensor = _AfterAttention.apply(
+            asked, attended, epsilons, (on_attended, on_fed), *weights[6:]
+        )
         return out
-
-
-def _for_keys(mask: torch.Tensor | None, states: torch.Tensor) -> torch.Tensor | None:
-    """The mask that is added to the scores, with the keys that fill a vector up ruled out."""
-    missing = KEYS - states.shape[1]
-    if missing <= 0:
-        return mask
-    lowest = torch.finfo(states.dtype).min
-    if mask is None:
-        mask = states.new_zeros(1, 1, 1, states.shape[1])
-    return functional.pad(mask, (0, missing), value=lowest)
 
 
 @contextmanager
@@ -223,7 +295,7 @@ def _whole_layers(model: PreTrainedModel) -> Iterator[WholeLayer]:
     heads = int(model.config.num_attention_heads)
     last = _ends(layers[-1]) if anatomy.reads_first_piece else []
     for module in layers.modules():
-        if all(_has(module, path) for path in (*anatomy.attention, *anatomy.post_norm.norms)):
+        if all(_has(module, path) for path in (*anatomy.attention, *anatomy.feed_forward, *anatomy.norms)):
             forward = WholeLayer(module, anatomy, anatomy.post_norm, heads)
             if forward.fits:
                 forward.first_only = module in last

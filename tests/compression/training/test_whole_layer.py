@@ -1,0 +1,149 @@
+"""The layer as one operation beside the layers of transformers."""
+
+from copy import deepcopy
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    PreTrainedModel,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+)
+
+from compression.architectures import anatomy_of
+from compression.training.whole_layer import fast_layers
+
+CPU = torch.device("cpu")
+SIZES: dict[str, Any] = {
+    "hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 96, "num_hidden_layers": 3, "vocab_size": 50,
+    "pad_token_id": 0,
+}  # fmt: skip
+NO_DROPOUT: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+MODELS = {
+    "bert": lambda: BertForSequenceClassification(BertConfig(**SIZES, **NO_DROPOUT)),
+    "bert-tokens": lambda: BertForTokenClassification(BertConfig(**SIZES, **NO_DROPOUT)),
+    "roberta": lambda: RobertaForSequenceClassification(RobertaConfig(**SIZES, **NO_DROPOUT)),
+    "distilbert": lambda: DistilBertForSequenceClassification(
+        DistilBertConfig(
+            dim=48, n_heads=4, hidden_dim=96, n_layers=3, vocab_size=50,
+            dropout=0.0, attention_dropout=0.0, seq_classif_dropout=0.0,
+        )
+    ),
+}  # fmt: skip
+
+
+def tiny(name: str) -> PreTrainedModel:
+    torch.manual_seed(0)
+    model: PreTrainedModel = MODELS[name]().train()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.2)
+    return model
+
+
+def inputs(length: int, *, padded: bool) -> dict[str, torch.Tensor]:
+    mask = torch.ones(3, length, dtype=torch.long)
+    if padded:
+        mask[1, 5:] = 0
+    return {"input_ids": torch.randint(5, 50, (3, length)), "attention_mask": mask}
+
+
+def is_whole(layer: nn.Module) -> bool:
+    return "forward" in vars(layer)
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("length", [7, 40])
+@pytest.mark.parametrize("name", list(MODELS))
+def test_same_answers_and_same_gradients(name: str, length: int, padded: bool) -> None:
+    model = tiny(name)
+    whole = deepcopy(model)
+    batch = inputs(length, padded=padded)
+    expected = model(**batch).logits
+    torch.autograd.backward(expected.square().sum())
+    with fast_layers(whole, CPU):
+        assert all(is_whole(layer) for layer in anatomy_of(whole).layers_of(whole))
+        logits = whole(**batch).logits
+        torch.autograd.backward(logits.square().sum())
+
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-4)
+    for (path, ours), theirs in zip(whole.named_parameters(), model.parameters(), strict=True):
+        if theirs.grad is None:
+            assert ours.grad is None, path
+        else:
+            torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-4, rtol=1e-3, msg=path)
+
+
+def test_a_frozen_layer_passes_the_gradient_on() -> None:
+    model = tiny("bert")
+    layers = anatomy_of(model).layers_of(model)
+    layers[1].requires_grad_(False)
+    whole = deepcopy(model)
+    batch = inputs(9, padded=True)
+    torch.autograd.backward(model(**batch).logits.sum())
+    with fast_layers(whole, CPU):
+        torch.autograd.backward(whole(**batch).logits.sum())
+    frozen = anatomy_of(whole).layers_of(whole)[1]
+    assert all(parameter.grad is None for parameter in frozen.parameters())
+    for ours, theirs in zip(
+        whole.bert.embeddings.parameters(), model.bert.embeddings.parameters(), strict=True
+    ):
+        torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-4, rtol=1e-3)
+
+
+def test_only_a_head_that_reads_the_first_piece_spares_the_others() -> None:
+    for name, pieces in (("bert", 1), ("bert-tokens", 9)):
+        model = tiny(name)
+        seen: list[torch.Size] = []
+        with fast_layers(model, CPU):
+            model.bert.encoder.register_forward_hook(lambda _m, _i, out, seen=seen: seen.append(out[0].shape))
+            model(**inputs(9, padded=False))
+        assert seen == [torch.Size([3, pieces, 48])], name
+
+
+def test_a_layer_that_is_looked_at_gives_all_its_states() -> None:
+    model = tiny("bert")
+    layers = anatomy_of(model).layers_of(model)
+    seen: list[torch.Size] = []
+    layers[-1].register_forward_hook(lambda _m, _i, out: seen.append(out.shape))
+    layers[0].attention.self.query.register_forward_hook(lambda _m, _i, out: seen.append(out.shape))
+    with fast_layers(model, CPU):
+        assert not is_whole(layers[0]), "who looks inside needs the layer's own parts"
+        assert is_whole(layers[-1])
+        model(**inputs(9, padded=False))
+    assert seen == [torch.Size([3, 9, 48])] * 2
+
+
+def test_layers_of_another_form_are_left_alone() -> None:
+    model = tiny("bert")
+    layers = anatomy_of(model).layers_of(model)
+    layers[0].intermediate.intermediate_act_fn = nn.ReLU()
+    layers[1].output.dense = nn.Sequential(nn.Linear(96, 8), nn.Linear(8, 48))
+    layers[2].attention.self.query.requires_grad_(False)
+    with fast_layers(model, CPU):
+        assert not any(is_whole(layer) for layer in layers)
+
+
+def test_dropout_follows_the_seed_and_ends_with_the_training() -> None:
+    model = tiny("bert")
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.5
+    batch = inputs(9, padded=True)
+    with fast_layers(model, CPU):
+        answers = []
+        for seed in (1, 1, 2):
+            torch.manual_seed(seed)
+            answers.append(model(**batch).logits)
+        assert torch.equal(answers[0], answers[1])
+        assert not torch.equal(answers[0], answers[2])
+        model.eval()
+        still = model(**batch).logits
+    torch.testing.assert_close(still, model(**batch).logits, atol=1e-5, rtol=1e-4)
+    assert not any(is_whole(layer) for layer in anatomy_of(model).layers_of(model))
