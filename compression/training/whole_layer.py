@@ -260,11 +260,11 @@ class WholeLayer:
             d.p if d is not None and d.training else 0.0 for d in self.dropouts
         )
         weights = [tensor for part in self.parts for tensor in (part.weight, part.bias)]
-        attention = _FirstPieceAttention if self.first_only else _Attention
-        attended = attention.apply(hidden_states, attention_mask, self.heads, on_attention, *weights[:6])
+        attend = _FirstPieceAttention if self.first_only else _Attention
+        attended = attend.apply(hidden_states, attention_mask, self.heads, on_attention, *weights[:6])  # type: ignore[no-untyped-call]  # torch's
         asked = hidden_states[:, :1] if self.first_only else hidden_states
         epsilons = self.parts[4].eps, self.parts[7].eps
-        out: torch.Tensor = _AfterAttention.apply(
+        out: torch.Tensor = _AfterAttention.apply(  # type: ignore[no-untyped-call]  # torch's
             asked, attended, epsilons, (on_attended, on_fed), *weights[6:]
         )
         return out
@@ -272,7 +272,7 @@ class WholeLayer:
 
 @contextmanager
 def fast_layers(model: PreTrainedModel, device: torch.device) -> Iterator[None]:
-    """On a CPU, let layers of the model work by one operation each while this lasts, where they have the form."""
+    """On a CPU, let layers of the model work by two operations each while this lasts, where they have the form."""
     whole: list[WholeLayer] = []
     if device.type == "cpu":
         speed_up_training_on_cpu(model)

@@ -1,5 +1,6 @@
 """The layer as one operation beside the layers of transformers."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -26,7 +27,7 @@ SIZES: dict[str, Any] = {
     "pad_token_id": 0,
 }  # fmt: skip
 NO_DROPOUT: dict[str, Any] = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-MODELS = {
+MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "bert": lambda: BertForSequenceClassification(BertConfig(**SIZES, **NO_DROPOUT)),
     "bert-tokens": lambda: BertForTokenClassification(BertConfig(**SIZES, **NO_DROPOUT)),
     "roberta": lambda: RobertaForSequenceClassification(RobertaConfig(**SIZES, **NO_DROPOUT)),
@@ -92,7 +93,9 @@ def test_a_frozen_layer_passes_the_gradient_on() -> None:
     frozen = anatomy_of(whole).layers_of(whole)[1]
     assert all(parameter.grad is None for parameter in frozen.parameters())
     for ours, theirs in zip(
-        whole.bert.embeddings.parameters(), model.bert.embeddings.parameters(), strict=True
+        whole.get_submodule("bert.embeddings").parameters(),
+        model.get_submodule("bert.embeddings").parameters(),
+        strict=True,
     ):
         torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-4, rtol=1e-3)
 
@@ -102,7 +105,9 @@ def test_only_a_head_that_reads_the_first_piece_spares_the_others() -> None:
         model = tiny(name)
         seen: list[torch.Size] = []
         with fast_layers(model, CPU):
-            model.bert.encoder.register_forward_hook(lambda _m, _i, out, seen=seen: seen.append(out[0].shape))
+            model.get_submodule("bert.encoder").register_forward_hook(
+                lambda _m, _i, out, seen=seen: seen.append(out[0].shape)
+            )
             model(**inputs(9, padded=False))
         assert seen == [torch.Size([3, pieces, 48])], name
 
@@ -112,7 +117,9 @@ def test_a_layer_that_is_looked_at_gives_all_its_states() -> None:
     layers = anatomy_of(model).layers_of(model)
     seen: list[torch.Size] = []
     layers[-1].register_forward_hook(lambda _m, _i, out: seen.append(out.shape))
-    layers[0].attention.self.query.register_forward_hook(lambda _m, _i, out: seen.append(out.shape))
+    layers[0].get_submodule("attention.self.query").register_forward_hook(
+        lambda _m, _i, out: seen.append(out.shape)
+    )
     with fast_layers(model, CPU):
         assert not is_whole(layers[0]), "who looks inside needs the layer's own parts"
         assert is_whole(layers[-1])
@@ -123,9 +130,9 @@ def test_a_layer_that_is_looked_at_gives_all_its_states() -> None:
 def test_layers_of_another_form_are_left_alone() -> None:
     model = tiny("bert")
     layers = anatomy_of(model).layers_of(model)
-    layers[0].intermediate.intermediate_act_fn = nn.ReLU()
-    layers[1].output.dense = nn.Sequential(nn.Linear(96, 8), nn.Linear(8, 48))
-    layers[2].attention.self.query.requires_grad_(False)
+    layers[0].set_submodule("intermediate.intermediate_act_fn", nn.ReLU())
+    layers[1].set_submodule("output.dense", nn.Sequential(nn.Linear(96, 8), nn.Linear(8, 48)))
+    layers[2].get_submodule("attention.self.query").requires_grad_(False)
     with fast_layers(model, CPU):
         assert not any(is_whole(layer) for layer in layers)
 
