@@ -35,7 +35,7 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
     },
     "tinybert": {"student_layers": 2, "hidden_size": 8, "augmentation": {}, "training": TRAINING},
     "low_rank": {"rows": 16, "recovery": TRAINING},
-    "ladabert": {"ratio": 3, "training": TRAINING},
+    "ladabert": {"ratio": 3, "rounds": 3, "training": TRAINING},
     "narrow": {"rows": 16, "recovery": TRAINING},
     "share": {"groups": 2, "embedding_size": 8, "recovery": TRAINING},
     "prune": {"training": TRAINING},

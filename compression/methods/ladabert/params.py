@@ -26,6 +26,9 @@ class LadaBertParams(Trained):
     """Weights that are not zero in the matrices of the layers and the table of the word pieces, before over after."""
     low_rank_part: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """The part of the ratio, as its power, that factorisation has; pruning has the rest."""
+    rounds: Annotated[int, Field(ge=1, le=64)] = 1
+    """The factorisation begins at higher ranks and comes down to its final ones in so many rounds, each a new SVD of
+    what the training has made of the factors; 1 takes the final ranks at once."""
     weighting: Weighting = "inputs"
     """Which error the factorisation makes small, as in `low_rank`."""
 
@@ -41,6 +44,11 @@ class LadaBertParams(Trained):
     def pruning(self) -> PruneParams:
         sparsity = 1 - self.ratio ** (self.low_rank_part - 1)
         return PruneParams(sparsity=sparsity, training=self.training, distillation=self.distillation)
+
+    def rank(self, final: int, full: int, number: int) -> int:
+        """The rank in a round, counted from 1, of a matrix of full rank `full`: what is kept shrinks evenly."""
+        growth: float = self.factorisation.keep_share ** (number / self.rounds - 1)
+        return min(full, round(final * growth))
 
     def resulting(self, shape: ModelShape) -> ModelShape:
         """The shape this step leaves.

@@ -92,3 +92,16 @@ def put_factors(module: nn.Module, factors: Factorised, rank: int) -> None:
     module.down.weight, module.up.weight = nn.Parameter(right), nn.Parameter(left)
     if factors.bias is not None:
         module.up.bias = nn.Parameter(factors.bias)
+
+
+def balanced(
+    left: torch.Tensor, right: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Factors (M, K) and (K, N) of the same product as an SVD in the weighted norm has them, descending."""
+    basis, upper = torch.linalg.qr(left.double() * rows.double()[:, None])
+    other, lower = torch.linalg.qr((right.double() * columns.double()).T)
+    inner_left, values, inner_right = torch.linalg.svd(upper @ lower.T)
+    root = values.sqrt()
+    left = basis @ inner_left * root / rows[:, None]
+    right = root[:, None] * (inner_right @ other.T) / columns
+    return left.float(), right.float()

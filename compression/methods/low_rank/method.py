@@ -1,5 +1,7 @@
 """Low-rank factorisation by weighted SVD (Hsu et al. 2022), with ranks from one budget for the whole model."""
 
+from dataclasses import dataclass
+
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
@@ -7,7 +9,7 @@ from compression.checkpoints.plankwright_model import exchange
 from compression.context import Context, TaskData
 from compression.methods.low_rank.factors import Factorised, factorise, put_factors, ranks_within
 from compression.methods.low_rank.params import LowRankParams
-from compression.methods.low_rank.weighting import scales
+from compression.methods.low_rank.weighting import Scales, scales
 from compression.training.loop import train
 from compression.training.objectives import TaskObjective
 from compression.training.teacher import teacher_logits
@@ -16,6 +18,39 @@ from compression.training.teacher import teacher_logits
 def run(model: PreTrainedModel, data: TaskData, params: LowRankParams, context: Context) -> PreTrainedModel:
     """Factorise weights of `model` in place, train where recovery is asked for, and return it."""
     teacher = teacher_logits(model, data, params.distillation, params.recovery, context)
+    factors = find_factors(model, data, params, context)
+    exchange(model, factors.ranks)
+    for path, rank in factors.ranks.items():
+        put_factors(model.get_submodule(path), factors.matrices[path], rank)
+    context.note(factors.in_words())
+    if params.recovery is not None:
+        train(TaskObjective(model, params.distillation, teacher), data, params.recovery, context)
+    return model
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """All matrices of a model that may be factorised, by path, and the ranks of those that are worth it."""
+
+    matrices: dict[str, Factorised]
+    scales: dict[str, Scales]
+    ranks: dict[str, int]
+
+    def full_rank(self, path: str) -> int:
+        return len(self.matrices[path].energy)
+
+    def in_words(self) -> str:
+        if not self.ranks:
+            return f"None of {len(self.matrices)} weight matrices was factorised"
+        lowest, highest = min(self.ranks.values()), max(self.ranks.values())
+        return (
+            f"{len(self.ranks)} of {len(self.matrices)} weight matrices were factorised, to ranks from {lowest} to "
+            f"{highest}"
+        )
+
+
+def find_factors(model: PreTrainedModel, data: TaskData, params: LowRankParams, context: Context) -> Factors:
+    """Weighted SVD of every matrix, with ranks from one budget."""
     is_tied = bool(model.all_tied_weights_keys)
     embeddings = not is_tied if params.embeddings is None else params.embeddings
     whole = anatomy_of(model).matrices_of(model, embeddings=embeddings)
@@ -25,19 +60,4 @@ def run(model: PreTrainedModel, data: TaskData, params: LowRankParams, context: 
         factorised[path] = factorise(module, *weights[path])
         context.stop_if_requested()
     ranks = context.decide("ranks", lambda: ranks_within(factorised, params.keep_share))
-    exchange(model, ranks)
-    for path, rank in ranks.items():
-        put_factors(model.get_submodule(path), factorised[path], rank)
-    context.note(_ranks_in_words(ranks, len(whole)))
-    if params.recovery is not None:
-        train(TaskObjective(model, params.distillation, teacher), data, params.recovery, context)
-    return model
-
-
-def _ranks_in_words(ranks: dict[str, int], matrices: int) -> str:
-    if not ranks:
-        return f"None of {matrices} weight matrices was factorised"
-    return (
-        f"{len(ranks)} of {matrices} weight matrices were factorised, to ranks from {min(ranks.values())} to "
-        f"{max(ranks.values())}"
-    )
+    return Factors(factorised, weights, ranks)

@@ -49,8 +49,12 @@ class PruneObjective(TaskObjective):
             exact = weights.exact(matrix)
             exact.mul_(kept)
             if due:
-                remove_smallest(exact, self.sparsity)
+                remove_smallest(self.used_part(matrix, exact), self.sparsity)
         weights.refresh()
+
+    def used_part(self, matrix: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
+        """What of a matrix the share of zeros is counted in."""
+        return exact
 
     def deliverable(self, done: int) -> bool:
         return done > self.params.full_step(self.steps)
@@ -73,23 +77,27 @@ def prune(
     context: Context,
 ) -> PreTrainedModel:
     """The same with the logits of another model to learn from."""
-    matrices = [
+    steps = params.training.steps(len(data.train))
+    objective = PruneObjective(model, pruned_matrices(model), params, steps, teacher)
+    train(objective, data, params.training, context)
+    if params.storage == "packed":
+        model.config.plankwright = {"packed": True}
+    return model
+
+
+def pruned_matrices(model: PreTrainedModel) -> list[torch.Tensor]:
+    """The weights of the layers' linear maps and the table of the word pieces, or their factors."""
+    return [
         part.weight
         for module in anatomy_of(model).matrices_of(model, embeddings=True).values()
         for part in module.modules()
         if isinstance(part, (nn.Linear, nn.Embedding))
     ]
-    steps = params.training.steps(len(data.train))
-    train(PruneObjective(model, matrices, params, steps, teacher), data, params.training, context)
-    if params.storage == "packed":
-        model.config.plankwright = {"packed": True}
-    return model
 
 
 def remove_smallest(weights: torch.Tensor, share: float) -> None:
     """Set this share of the elements, those nearest to zero, to zero in place."""
     count = int(share * weights.numel())
     if count:
-        sizes = weights.abs().flatten()
-        threshold = sizes.kthvalue(count).values
-        weights.view(-1)[sizes <= threshold] = 0
+        sizes = weights.abs()
+        weights.masked_fill_(sizes <= sizes.flatten().kthvalue(count).values, 0)

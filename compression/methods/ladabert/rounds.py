@@ -1,0 +1,101 @@
+"""Ranks that come down round by round while the factors are pruned."""
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from compression.checkpoints.plankwright_model import LowRankEmbedding, LowRankLinear
+from compression.methods.ladabert.params import LadaBertParams
+from compression.methods.low_rank.factors import balanced
+from compression.methods.low_rank.method import Factors
+from compression.methods.prune.method import PruneObjective, pruned_matrices, remove_smallest
+from compression.training.precision import MixedPrecision
+from compression.training.teacher import TeacherLogits
+
+
+class RoundsObjective(PruneObjective):
+    """Pruning in a training in which each round begins with a new SVD of the factors, cut to the round's rank.
+
+    The factors keep their first round's size; what is cut off is zero, and stays zero. Which round it is follows from
+    the step: an interruption changes nothing.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        factors: Factors,
+        params: LadaBertParams,
+        rows: int,
+        teacher: TeacherLogits | None,
+    ) -> None:
+        steps = params.training.steps(rows)
+        super().__init__(model, pruned_matrices(model), params.pruning, steps, teacher)
+        self.factors, self.rounds = factors, params
+        full = params.pruning.full_step(steps)
+        self.ends = [full * number // params.rounds for number in range(1, params.rounds)]
+        """The step after which each round but the last is over."""
+        self.round = 1
+        self.places = {
+            part.weight: path
+            for path in factors.ranks
+            for part in model.get_submodule(path).modules()
+            if isinstance(part, (nn.Linear, nn.Embedding))
+        }
+
+    def prepare(self, step: int, fraction: float) -> bool:
+        self.round = 1 + sum(end < step for end in self.ends)
+        return super().prepare(step, fraction)
+
+    def after_step(self, weights: MixedPrecision) -> None:
+        super().after_step(weights)
+        if self.step not in self.ends:
+            return
+        self.round = 1 + sum(end <= self.step for end in self.ends)
+        for path in self.factors.ranks:
+            self._begin_round(path, weights)
+        weights.refresh()
+
+    @torch.no_grad()
+    def _begin_round(self, path: str, weights: MixedPrecision) -> None:
+        module = self.model.get_submodule(path)
+        assert isinstance(module, (LowRankLinear, LowRankEmbedding))
+        down, up = (weights.exact(part.weight) for part in (module.down, module.up))
+        if isinstance(module, LowRankEmbedding):
+            left, right = balanced(down, up.T, *self.factors.scales[path])
+            left[:, self._rank(path) :] = 0
+            right[self._rank(path) :] = 0
+            down.copy_(left)
+            up.copy_(right.T)
+        else:
+            left, right = balanced(up, down, *self.factors.scales[path])
+            left[:, self._rank(path) :] = 0
+            right[self._rank(path) :] = 0
+            up.copy_(left)
+            down.copy_(right)
+        for part, exact in ((module.down, down), (module.up, up)):
+            remove_smallest(self.used_part(part.weight, exact), self.sparsity)
+
+    def _rank(self, path: str) -> int:
+        return self.rounds.rank(self.factors.ranks[path], self.factors.full_rank(path), self.round)
+
+    def used_part(self, matrix: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
+        """What the round's rank leaves of a factor."""
+        if matrix not in self.places:
+            return exact
+        path = self.places[matrix]
+        module = self.model.get_submodule(path)
+        is_wide = isinstance(module, LowRankLinear) and matrix is module.down.weight
+        return exact[: self._rank(path)] if is_wide else exact[:, : self._rank(path)]
+
+
+def cut(module: nn.Module, rank: int) -> None:
+    """Leave of factors what the last round has used."""
+    assert isinstance(module, (LowRankLinear, LowRankEmbedding))
+    module.rank = module.up.in_features = rank
+    module.up.weight = nn.Parameter(module.up.weight.detach()[:, :rank].contiguous())
+    if isinstance(module, LowRankEmbedding):
+        module.down.embedding_dim = rank
+        module.down.weight = nn.Parameter(module.down.weight.detach()[:, :rank].contiguous())
+    else:
+        module.down.out_features = rank
+        module.down.weight = nn.Parameter(module.down.weight.detach()[:rank].contiguous())
