@@ -41,6 +41,7 @@ UNIGRAM: dict[Architecture, tuple[str, tuple[str, ...]]] = {
     "albert": ("AlbertTokenizer", ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")),
 }
 """Class of the tokenizer, and its special tokens by id."""
+MODERN_TOKENS = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
 SPECIAL: dict[Architecture, dict[str, Any]] = {
     "roberta": {"type_vocab_size": 1},
     "xlm-roberta": {"type_vocab_size": 1},
@@ -54,6 +55,8 @@ SPECIAL: dict[Architecture, dict[str, Any]] = {
         "pos_att_type": "p2c|c2p",
         "position_biased_input": False,
     },
+    "modernbert": {"local_attention": 8, "pad_token_id": 1, **dict.fromkeys(MODERN_TOKENS, 0)},
+    "gpt2": {"pad_token_id": 1},
     "albert": {"embedding_size": 8},
 }
 """What its config says beside the sizes."""
@@ -138,11 +141,18 @@ def _tokenizer(architecture: Architecture) -> "PreTrainedTokenizerBase":
     import transformers
     from tokenizers.pre_tokenizers import ByteLevel
 
-    if architecture == "roberta":
+    if architecture in ("roberta", "gpt2", "modernbert"):
         merges = [("t", "h"), ("th", "e"), ("i", "s"), ("Ġ", "the")]
         bytes_and_merges = [*sorted(ByteLevel.alphabet()), *map("".join, merges)]
         tokens = ["<s>", "<pad>", "</s>", "<unk>", *bytes_and_merges, "<mask>"]
         vocabulary = {token: i for i, token in enumerate(tokens)}
+        if architecture == "gpt2":
+            return transformers.GPT2Tokenizer(
+                vocab=vocabulary,
+                merges=merges,  # type: ignore[arg-type]
+                model_max_length=MAX_LENGTH,
+                pad_token="<pad>",
+            )
         return transformers.RobertaTokenizer(vocab=vocabulary, merges=merges, model_max_length=MAX_LENGTH)  # type: ignore[arg-type]
     characters = string.ascii_lowercase + string.digits + string.punctuation
     if architecture in UNIGRAM:

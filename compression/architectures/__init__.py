@@ -1,5 +1,6 @@
 """Where layers, embeddings and heads sit in each architecture, so that no method names a module path."""
 
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from functools import cache
 from typing import Any
@@ -29,6 +30,10 @@ class Anatomy(Body):
         """Whether the head looks at the first piece of a row alone, where layers have BERT's form."""
         return self.post_norm is not None and self.task == "text-classification"
 
+    def embedding_tables_of(self, model: PreTrainedModel) -> list[nn.Module]:
+        """What word pieces and positions are looked up in."""
+        return [model.get_submodule(path) for path in (self.embeddings, self.positions) if path is not None]
+
     def entry_of(self, model: PreTrainedModel) -> nn.Module:
         """What puts out the states that the first layer takes."""
         modules: dict[str, nn.Module] = dict(model.named_modules())
@@ -41,13 +46,36 @@ class Anatomy(Body):
 
     def put_layers(self, model: PreTrainedModel, layers: list[nn.Module]) -> None:
         """Make `layers` the encoder's list, and their number the depth that the config tells."""
-        parent, name = self.layers.rsplit(".", 1)
+        layers = self.fit_to_place(model, layers)
         for index, layer in enumerate(layers):
             for module in layer.modules():
                 if hasattr(module, "layer_idx"):
                     module.layer_idx = index  # type: ignore[assignment]  # a plain int attribute
-        setattr(model.get_submodule(parent), name, nn.ModuleList(layers))
+        model.set_submodule(self.layers, nn.ModuleList(layers))
         model.config.num_hidden_layers = len(layers)  # DistilBERT maps it to n_layers
+        if self.kind is not None:
+            model.config.layer_types = [getattr(layer, self.kind) for layer in layers]
+
+    def fit_to_place(self, model: PreTrainedModel, layers: list[nn.Module]) -> list[nn.Module]:
+        """The layers as they can stand in the encoder's list: the first without the norm that it must not have.
+
+        Embeddings come out of a norm themselves: g * z, where z has mean 0 and variance 1. A norm of them with weight w
+        gives about w * g * z / rms(g); so w / rms(g), taken into the map behind, makes up for it.
+        """
+        first, *others = layers
+        if self.first_without is None or isinstance(first.get_submodule(self.first_without), nn.Identity):
+            return layers
+        first = deepcopy(first, {id(model.config): model.config})
+        norm, behind = first.get_submodule(self.first_without), first.get_submodule(self.attention[0])
+        if not isinstance(behind, nn.Linear):
+            behind = behind.get_submodule("down")  # the first of two factors
+        assert isinstance(norm, nn.LayerNorm)
+        assert isinstance(behind, nn.Linear)
+        (of_embeddings,) = (m for m in self.entry_of(model).modules() if isinstance(m, nn.LayerNorm))
+        with torch.no_grad():
+            behind.weight.mul_(norm.weight / of_embeddings.weight.square().mean().sqrt())
+        first.set_submodule(self.first_without, nn.Identity())
+        return [first, *others]
 
     def attention_of(self, layer: nn.Module) -> list[nn.Linear]:
         """The maps to queries, keys and values, and from values back."""
@@ -75,6 +103,20 @@ class Anatomy(Body):
             for path, module in model.named_modules()
             if path.startswith(self.layers) and isinstance(module, nn.Linear)
         }
+
+    def stored_transposed(self, model: PreTrainedModel) -> set[str]:
+        """Names of the weights that a checkpoint holds as (inputs, outputs), those of factors not among them."""
+        if not self.transposed:
+            return set()
+        return {
+            f"{path}.weight"
+            for path in self.matrices_of(model, embeddings=False)
+            if path.endswith(self._maps)
+        }
+
+    @property
+    def _maps(self) -> tuple[str, ...]:
+        return (*self.attention, *self.feed_forward)
 
     def head_of(self, model: PreTrainedModel) -> list[nn.Module]:
         return [model.get_submodule(path) for path in self.head]

@@ -43,7 +43,9 @@ class Body:
     embeddings: str
     """What holds the table of the word pieces."""
     table: str = "word_embeddings"
-    """The table, below `embeddings`."""
+    """The table, below `embeddings`; nothing where they are it."""
+    positions: str | None = None
+    """The table of the positions, where it is not below `embeddings`."""
     entry: tuple[str, ...] = ()
     """What puts out the states that the first layer takes, where that is not `embeddings`: the first that is there."""
     attention: tuple[str, ...] = (
@@ -63,23 +65,42 @@ class Body:
     """What the config calls the number of neurons of a layer."""
     positions_after_padding: bool = False
     """Positions are counted from the padding id + 1, which therefore must stay what it is."""
+    causal: bool = False
+    """A position sees itself and those before it."""
+    transposed: bool = False
+    """The linear maps of its layers are stored as (inputs, outputs): `Conv1D` of transformers."""
     own_mask: bool = False
     """Its attention takes no mask of four dimensions as it is: it makes more, or something else, of one of two."""
+    rotary: bool = False
+    """Positions turn queries and keys."""
+    kind: str | None = None
+    """The attribute of a layer that says how it attends; the config lists them by layer as `layer_types`."""
+    first_without: str | None = None
+    """The norm before its attention that the first layer does not have."""
     classifier: tuple[str, ...] = ("classifier",)
     """The head of text classification."""
-    pieces: PieceHead = PieceHead("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias")
+    tagger: tuple[str, ...] | None = ("classifier",)
+    """That of token classification."""
+    spans: tuple[str, ...] | None = ("qa_outputs",)
+    """That of question answering."""
+    pieces: PieceHead | None = PieceHead(
+        "lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias"
+    )
     """That of masked language modelling."""
+    encoder: tuple[str, ...] | None = ()
+    """What an encoder of sentences has behind its layers, by the names of its own class."""
 
     @property
     def heads(self) -> Heads:
         """Modules between the last layer and the logits, for each task that there is a class for."""
-        return {
+        heads: dict[TaskType, tuple[str, ...] | None] = {
             "text-classification": self.classifier,
-            "token-classification": ("classifier",),
-            "question-answering": ("qa_outputs",),
-            "fill-mask": (self.pieces.dense, self.pieces.norm),
-            "sentence-similarity": (),
+            "token-classification": self.tagger,
+            "question-answering": self.spans,
+            "fill-mask": (self.pieces.dense, self.pieces.norm) if self.pieces else None,
+            "sentence-similarity": self.encoder,
         }
+        return {task: modules for task, modules in heads.items() if modules is not None}
 
     @property
     def root(self) -> str:
@@ -89,7 +110,7 @@ class Body:
     @property
     def word_embeddings(self) -> str:
         """Path to the table with a row for each word piece."""
-        return f"{self.embeddings}.{self.table}"
+        return f"{self.embeddings}.{self.table}".removesuffix(".")
 
 
 def _like_roberta(name: str) -> Body:
@@ -108,6 +129,7 @@ _BERT_PIECES = PieceHead(
     "cls.predictions.decoder",
     "cls.predictions.bias",
 )
+_MODERN_HEAD = ("model.final_norm", "head", "classifier")
 BODIES: dict[Architecture, Body] = {
     "bert": Body(
         name="Bert",
@@ -178,6 +200,44 @@ BODIES: dict[Architecture, Body] = {
         own_mask=True,
         classifier=("pooler", "classifier"),
         pieces=_BERT_PIECES,
+    ),
+    "modernbert": Body(
+        name="ModernBert",
+        layers="model.layers",
+        embeddings="model.embeddings",
+        table="tok_embeddings",
+        attention=("attn.Wqkv", "attn.Wo"),
+        feed_forward=("mlp.Wi", "mlp.Wo"),
+        norms=("attn_norm", "mlp_norm"),
+        rotary=True,
+        kind="attention_type",
+        first_without="attn_norm",
+        own_mask=True,
+        classifier=_MODERN_HEAD,
+        tagger=_MODERN_HEAD,
+        spans=_MODERN_HEAD,
+        pieces=None,
+        encoder=("final_norm",),
+    ),
+    "gpt2": Body(
+        name="GPT2",
+        layers="transformer.h",
+        embeddings="transformer.wte",
+        table="",
+        positions="transformer.wpe",
+        entry=("transformer.drop",),
+        attention=("attn.c_attn", "attn.c_proj"),
+        feed_forward=("mlp.c_fc", "mlp.c_proj"),
+        norms=("ln_1", "ln_2"),
+        intermediate_size="n_inner",
+        causal=True,
+        transposed=True,
+        own_mask=True,
+        classifier=("transformer.ln_f", "score"),
+        tagger=None,
+        spans=None,
+        pieces=None,
+        encoder=None,
     ),
 }
 """Each architecture that is accepted."""

@@ -5,7 +5,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from compression.checkpoints.bodies import BODIES
-from compression.checkpoints.config_keys import CONFIGS, AlbertConfig, CheckedConfig, DebertaV2Config
+from compression.checkpoints.config_keys import (
+    CONFIGS,
+    AlbertConfig,
+    CheckedConfig,
+    DebertaV2Config,
+    ModernBertConfig,
+)
 from compression.checkpoints.facts import TIED, Architecture, ProblemType, TaskType
 from compression.errors import InputError, Problem
 
@@ -35,6 +41,10 @@ REFUSED = {
     "pruned_heads": ("unsupported_config", "pruned heads are not supported"),
     "is_decoder": ("unsupported_config", "only encoders are supported"),
     "add_cross_attention": ("unsupported_config", "cross attention is not supported"),
+    "scale_attn_by_inverse_layer_idx": (
+        "unsupported_config",
+        "layers that depend on their number cannot become others",
+    ),
     "conv_kernel_size": (
         "unsupported_config",
         "a convolution behind the first layer belongs to no layer: DeBERTa-v3 has none",
@@ -119,12 +129,19 @@ def _size_problems(config: CheckedConfig, raw: dict[str, Any]) -> list[Problem]:
     if isinstance(config, AlbertConfig) and config.num_hidden_groups > config.num_hidden_layers:
         message = f"there are {config.num_hidden_groups} groups for {config.num_hidden_layers} layers"
         problems.append(_problem("num_hidden_groups", "inconsistent_config", message))
+    if isinstance(config, ModernBertConfig):
+        problems += _modernbert_problems(config)
     if config.pad_token_id is not None and config.pad_token_id >= config.vocab_size:
         message = f"{config.pad_token_id} is outside the vocabulary of {config.vocab_size}"
         problems.append(_problem("pad_token_id", "inconsistent_config", message))
+    if config.pad_token_id is None and BODIES[config.model_type].causal:
+        message = (
+            "without it the last word piece of a padded row is not known: set it, and tokenizer.pad_token"
+        )
+        problems.append(_problem("pad_token_id", "missing_pad_token", message))
     if config.max_length < 4:
         message = "there is no room for two words and two special tokens"
-        problems.append(_problem("max_position_embeddings", "inconsistent_config", message))
+        problems.append(_problem(config.POSITIONS, "inconsistent_config", message))
     return problems
 
 
@@ -140,6 +157,17 @@ def _deberta_problems(config: DebertaV2Config, raw: dict[str, Any]) -> list[Prob
         for key, width in alike.items()
         if raw.get(key, width) != width
     ]
+
+
+def _modernbert_problems(config: ModernBertConfig) -> list[Problem]:
+    problems = []
+    if config.hidden_size // config.num_attention_heads % 2:
+        message = "the width of a head must be even: positions turn its numbers in pairs"
+        problems.append(_problem("num_attention_heads", "inconsistent_config", message))
+    if config.layer_types is not None and len(config.layer_types) != config.num_hidden_layers:
+        message = f"it names {len(config.layer_types)} layers of {config.num_hidden_layers}"
+        problems.append(_problem("layer_types", "inconsistent_config", message))
+    return problems
 
 
 def _label_problems(config: CheckedConfig) -> list[Problem]:

@@ -17,6 +17,7 @@ TokenId = Annotated[int, Field(ge=0, lt=1_000_000)]
 Rate = Annotated[float, Field(ge=0, lt=1)]
 Epsilon = Annotated[float, Field(gt=0, le=0.1)]
 Deviation = Annotated[float, Field(ge=0, le=10)]
+Theta = Annotated[float, Field(gt=1, le=1e9)]
 Label = Annotated[str, Field(min_length=1, max_length=200)]
 Activation = Literal["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh"]
 Dtype = Literal["float32", "float16", "bfloat16"]
@@ -39,10 +40,10 @@ class _Config(BaseModel):
 
     WIDTH: ClassVar[str] = "hidden_size"
     """What the config calls the width of its layers."""
+    POSITIONS: ClassVar[str] = "max_position_embeddings"
 
     architectures: list[str] | None = None
     vocab_size: Vocabulary
-    max_position_embeddings: Positions
     pad_token_id: TokenId | None = 0
     initializer_range: Deviation = 0.02
     id2label: Annotated[dict[str, Label], Field(min_length=1, max_length=MAX_LABELS)] | None = None
@@ -63,12 +64,17 @@ class _Config(BaseModel):
             return [self.id2label[str(i)] for i in range(len(self.id2label))]
         return [f"LABEL_{i}" for i in range(self.num_labels or 2)]
 
+
+class _EncoderConfig(_Config):
+    max_position_embeddings: Positions
+
     @property
     def max_length(self) -> int:
+        """Word pieces that fit."""
         return self.max_position_embeddings
 
 
-class _BertLikeConfig(_Config):
+class _BertLikeConfig(_EncoderConfig):
     hidden_size: Width
     num_hidden_layers: Layers
     num_attention_heads: Heads
@@ -157,7 +163,7 @@ class AlbertConfig(_BertLikeConfig):
     classifier_dropout_prob: Rate = 0.1
 
 
-class DistilBertConfig(_Config):
+class DistilBertConfig(_EncoderConfig):
     WIDTH: ClassVar[str] = "dim"
 
     model_type: Literal["distilbert"]
@@ -189,6 +195,98 @@ class DistilBertConfig(_Config):
         return self.hidden_dim
 
 
+class Rope(BaseModel):
+    """How positions turn queries and keys."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True, allow_inf_nan=False)
+
+    rope_type: Literal["default"] = "default"
+    rope_theta: Theta | None = None
+
+
+class Ropes(BaseModel):
+    """The same by kind of layer."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", frozen=True)
+
+    full_attention: Rope = Rope()
+    sliding_attention: Rope = Rope()
+
+
+class ModernBertConfig(_EncoderConfig):
+    model_type: Literal["modernbert"]
+    hidden_size: Width
+    num_hidden_layers: Layers
+    num_attention_heads: Heads
+    intermediate_size: InnerWidth
+    pad_token_id: TokenId = 50283
+    bos_token_id: TokenId | None = 50281
+    eos_token_id: TokenId | None = 50282
+    cls_token_id: TokenId | None = 50281
+    sep_token_id: TokenId | None = 50282
+    hidden_activation: Activation = "gelu"
+    classifier_activation: Activation = "gelu"
+    norm_eps: Epsilon = 1e-5
+    norm_bias: bool = False
+    attention_bias: bool = False
+    mlp_bias: bool = False
+    classifier_bias: bool = False
+    attention_dropout: Rate = 0.0
+    embedding_dropout: Rate = 0.0
+    mlp_dropout: Rate = 0.0
+    classifier_dropout: Rate = 0.0
+    classifier_pooling: Literal["cls", "mean"] = "cls"
+    local_attention: Annotated[int, Field(ge=2, le=65_536)] = 128
+    """Word pieces that a layer of the kind `sliding_attention` sees."""
+    layer_types: list[Literal["full_attention", "sliding_attention"]] | None = None
+    global_attn_every_n_layers: Layers = 3
+    """What stands for `layer_types` in older checkpoints."""
+    rope_parameters: Ropes | None = None
+    global_rope_theta: Theta = 160_000.0
+    local_rope_theta: Theta = 10_000.0
+
+
+class Gpt2Config(_Config):
+    WIDTH: ClassVar[str] = "n_embd"
+    POSITIONS: ClassVar[str] = "n_positions"
+
+    model_type: Literal["gpt2"]
+    n_embd: Width
+    n_layer: Layers
+    n_head: Heads
+    n_positions: Positions
+    n_inner: InnerWidth | None = None
+    activation_function: Activation = "gelu_new"
+    resid_pdrop: Rate = 0.1
+    embd_pdrop: Rate = 0.1
+    attn_pdrop: Rate = 0.1
+    layer_norm_epsilon: Epsilon = 1e-5
+    scale_attn_weights: bool = True
+    pad_token_id: TokenId | None = None
+    bos_token_id: TokenId | None = 50256
+    eos_token_id: TokenId | None = 50256
+
+    @property
+    def hidden_size(self) -> int:
+        return self.n_embd
+
+    @property
+    def num_hidden_layers(self) -> int:
+        return self.n_layer
+
+    @property
+    def num_attention_heads(self) -> int:
+        return self.n_head
+
+    @property
+    def intermediate_size(self) -> int:
+        return self.n_inner or 4 * self.n_embd
+
+    @property
+    def max_length(self) -> int:
+        return self.n_positions
+
+
 CheckedConfig = (
     BertConfig
     | RobertaConfig
@@ -197,6 +295,8 @@ CheckedConfig = (
     | AlbertConfig
     | MPNetConfig
     | DebertaV2Config
+    | ModernBertConfig
+    | Gpt2Config
 )
 CONFIGS: dict[str, type[CheckedConfig]] = {
     model_type: config

@@ -7,7 +7,17 @@ from pydantic import BaseModel, ConfigDict
 from compression.checkpoints.sentence import SentenceHead
 
 Architecture = Literal[
-    "bert", "roberta", "distilbert", "xlm-roberta", "camembert", "electra", "albert", "mpnet", "deberta-v2"
+    "bert",
+    "roberta",
+    "distilbert",
+    "xlm-roberta",
+    "camembert",
+    "electra",
+    "albert",
+    "mpnet",
+    "deberta-v2",
+    "modernbert",
+    "gpt2",
 ]
 """Named as `model_type` in a config."""
 TaskType = Literal[

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from compression.checkpoints.bodies import BODIES
 from compression.checkpoints.config import LABELLED, parse_config, problem_type_of, task_of
 from compression.checkpoints.config_keys import CheckedConfig
 from compression.checkpoints.facts import ModelFacts
@@ -22,7 +23,7 @@ from compression.checkpoints.sentence import (
     SentenceHead,
     read_sentence_head,
 )
-from compression.checkpoints.tokenizer_files import count_token_ids
+from compression.checkpoints.tokenizer_files import count_token_ids, padding_id
 from compression.checkpoints.vocabulary import vocabulary_digest
 from compression.checkpoints.weights import (
     INDEX,
@@ -133,10 +134,18 @@ def _read_config(folder: Path) -> CheckedConfig:
 
 def _tokenizer_problems(folder: Path, config: CheckedConfig) -> list[Problem]:
     token_ids = count_token_ids(folder, config.model_type)
-    if token_ids <= config.vocab_size:
-        return []
-    message = f"the tokenizer has {token_ids} token ids, but vocab_size in config.json is {config.vocab_size}"
-    return [Problem("tokenizer_exceeds_embeddings", message, "tokenizer.json")]
+    if token_ids > config.vocab_size:
+        message = (
+            f"the tokenizer has {token_ids} token ids, but vocab_size in config.json is {config.vocab_size}"
+        )
+        return [Problem("tokenizer_exceeds_embeddings", message, "tokenizer.json")]
+    if BODIES[config.model_type].causal and (padding := padding_id(folder)) != config.pad_token_id:
+        message = (
+            f"the last word piece of a row is the last that is not pad_token_id, {config.pad_token_id} in config.json: "
+            f"set tokenizer.pad_token to the same ({padding} now) and save it"
+        )
+        return [Problem("pad_token_differs", message, "tokenizer_config.json#/pad_token")]
+    return []
 
 
 def _facts(

@@ -11,6 +11,8 @@ from compression.checkpoints.config_keys import (
     DebertaV2Config,
     DistilBertConfig,
     ElectraConfig,
+    Gpt2Config,
+    ModernBertConfig,
     MPNetConfig,
 )
 from compression.checkpoints.facts import TIED
@@ -24,6 +26,7 @@ HARMLESS = re.compile(
     r"|cls\.seq_relationship\.(weight|bias)"
     r"|deberta\.embeddings\.position_embeddings\.weight"
     r"|(albert\.)?pooler\.(weight|bias)"
+    r"|transformer\.h\.\d+\.attn\.(bias|masked_bias)"
     r"|sop_classifier\.classifier\.(weight|bias)"
 )
 """Extra tensors that change nothing."""
@@ -32,6 +35,7 @@ HARMLESS = re.compile(
 def is_head(name: str) -> bool:
     heads = (
         "classifier.",
+        "score.",
         "pre_classifier.",
         "qa_outputs.",
         "cls.predictions.",
@@ -46,7 +50,7 @@ def is_head(name: str) -> bool:
 def tied_tensors(config: CheckedConfig) -> dict[str, str]:
     """Weights that a checkpoint may hold a second time, and the names that they are known by."""
     body = BODIES[config.model_type]
-    if task_of(config) not in TIED:
+    if task_of(config) not in TIED or body.pieces is None:
         return {}
     twice = {f"{body.pieces.decoder}.weight": f"{body.word_embeddings}.weight"}
     return twice | {f"{body.pieces.decoder}.bias": body.pieces.bias}
@@ -59,14 +63,16 @@ def expected_tensors(config: CheckedConfig) -> dict[str, Shape]:
     shapes |= {f"{body.root}.{name}": shape for name, shape in _beside_the_layers(config)}
     stored = config.num_hidden_groups if isinstance(config, AlbertConfig) else config.num_hidden_layers
     for index in range(stored):
-        shapes |= {f"{body.layers}.{index}.{name}": shape for name, shape in _layer(config, body)}
+        shapes |= {f"{body.layers}.{index}.{name}": shape for name, shape in _layer(config, body, index)}
     shapes |= dict(_head(config))
     if task_of(config) == "sentence-similarity":
         shapes = {name.removeprefix(f"{body.root}."): shape for name, shape in shapes.items()}
-    return _factorised(shapes, config.plankwright.low_rank) if config.plankwright else shapes
+    if config.plankwright is None:
+        return shapes
+    return _factorised(body_for(config.model_type, task_of(config)), shapes, config.plankwright.low_rank)
 
 
-def _factorised(shapes: dict[str, Shape], ranks: dict[str, int]) -> dict[str, Shape]:
+def _factorised(body: Body, shapes: dict[str, Shape], ranks: dict[str, int]) -> dict[str, Shape]:
     """With two factors in the place of each weight that has a rank: see `plankwright_model.py`."""
     result: dict[str, Shape] = {}
     for name, shape in shapes.items():
@@ -76,8 +82,8 @@ def _factorised(shapes: dict[str, Shape], ranks: dict[str, int]) -> dict[str, Sh
         elif kind == "bias":
             result[f"{path}.up.bias"] = shape
         else:
-            rank, (rows, columns) = ranks[path], shape
-            table = path.endswith(".word_embeddings")
+            table = path == body.word_embeddings
+            rank, (rows, columns) = ranks[path], shape[::-1] if body.transposed and not table else shape
             result[f"{path}.down.weight"] = (rows, rank) if table else (rank, columns)
             result[f"{path}.up.weight"] = (columns, rank) if table else (rows, rank)
     return result
@@ -97,6 +103,13 @@ def may_be_factorised(config: CheckedConfig) -> set[str]:
 
 def _embeddings(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
     width = _embedding_width(config)
+    if isinstance(config, Gpt2Config):
+        yield "weight", (config.vocab_size, width)
+        return
+    if isinstance(config, ModernBertConfig):
+        yield "tok_embeddings.weight", (config.vocab_size, width)
+        yield from _norm("norm", width, bias=config.norm_bias)
+        return
     yield "word_embeddings.weight", (config.vocab_size, width)
     if not isinstance(config, DebertaV2Config) or config.position_biased_input:
         yield "position_embeddings.weight", (config.max_position_embeddings, width)
@@ -118,6 +131,11 @@ def _beside_the_layers(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
             yield from _linear(
                 "encoder.embedding_hidden_mapping_in", config.hidden_size, config.embedding_size
             )
+        case ModernBertConfig():
+            yield from _norm("final_norm", config.hidden_size, bias=config.norm_bias)
+        case Gpt2Config():
+            yield "wpe.weight", (config.n_positions, config.hidden_size)
+            yield from _norm("ln_f", config.hidden_size)
         case MPNetConfig():
             buckets = config.relative_attention_num_buckets
             yield "encoder.relative_attention_bias.weight", (buckets, config.num_attention_heads)
@@ -128,13 +146,19 @@ def _beside_the_layers(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
                 yield from _norm("encoder.LayerNorm", config.hidden_size)
 
 
-def _layer(config: CheckedConfig, body: Body) -> Iterator[tuple[str, Shape]]:
+def _layer(config: CheckedConfig, body: Body, index: int) -> Iterator[tuple[str, Shape]]:
+    if isinstance(config, ModernBertConfig):
+        yield from _modernbert_layer(config, index)
+        return
     width, inner = config.hidden_size, config.intermediate_size
     into, out_of = body.feed_forward
-    for name in body.attention:
-        yield from _linear(name, width, width)
-    yield from _linear(into, inner, width)
-    yield from _linear(out_of, width, inner)
+    linear = _transposed_linear if body.transposed else _linear
+    *into_attention, out_of_attention = body.attention
+    for name in into_attention:
+        yield from linear(name, 3 * width // len(into_attention), width)
+    yield from linear(out_of_attention, width, width)
+    yield from linear(into, inner, width)
+    yield from linear(out_of, width, inner)
     if isinstance(config, DebertaV2Config):
         for name in config.own_position_maps:
             yield from _linear(f"attention.self.{name}", width, width)
@@ -142,20 +166,36 @@ def _layer(config: CheckedConfig, body: Body) -> Iterator[tuple[str, Shape]]:
         yield from _norm(name, width)
 
 
+def _modernbert_layer(config: ModernBertConfig, index: int) -> Iterator[tuple[str, Shape]]:
+    width, inner, bias = config.hidden_size, config.intermediate_size, config.attention_bias
+    if index > 0:
+        yield from _norm("attn_norm", width, bias=config.norm_bias)
+    yield from _linear("attn.Wqkv", 3 * width, width, bias=bias)
+    yield from _linear("attn.Wo", width, width, bias=bias)
+    yield from _norm("mlp_norm", width, bias=config.norm_bias)
+    yield from _linear("mlp.Wi", 2 * inner, width, bias=config.mlp_bias)  # neurons and their gates
+    yield from _linear("mlp.Wo", width, inner, bias=config.mlp_bias)
+
+
 def _head(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
     width, classes, body = config.hidden_size, len(config.labels), BODIES[config.model_type]
-    if task_of(config) == "token-classification":
+    if task_of(config) == "sentence-similarity":
+        return
+    if isinstance(config, ModernBertConfig):
+        yield from _linear("head.dense", width, width, bias=config.classifier_bias)
+        yield from _norm("head.norm", width, bias=config.norm_bias)
+        yield from _linear("classifier", 2 if task_of(config) == "question-answering" else classes, width)
+    elif task_of(config) == "token-classification":
         yield from _linear("classifier", classes, width)
     elif task_of(config) == "question-answering":
         yield from _linear("qa_outputs", 2, width)
-    elif task_of(config) == "sentence-similarity":
-        return
-    elif task_of(config) == "fill-mask":
-        head = body.pieces
+    elif (head := body.pieces) is not None and task_of(config) == "fill-mask":
         yield from _linear(head.dense, _embedding_width(config), width)
         yield from _norm(head.norm, _embedding_width(config))
         yield head.bias, (config.vocab_size,)
-    elif body.heads["text-classification"] == ("classifier",):
+    elif isinstance(config, Gpt2Config):
+        yield "score.weight", (classes, width)
+    elif body.classifier == ("classifier",):
         yield from _linear("classifier.dense", width, width)
         yield from _linear("classifier.out_proj", classes, width)
     else:
@@ -169,11 +209,18 @@ def _head(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
         yield from _linear("classifier", classes, width)
 
 
-def _linear(name: str, outputs: int, inputs: int) -> Iterator[tuple[str, Shape]]:
+def _linear(name: str, outputs: int, inputs: int, *, bias: bool = True) -> Iterator[tuple[str, Shape]]:
     yield f"{name}.weight", (outputs, inputs)
+    if bias:
+        yield f"{name}.bias", (outputs,)
+
+
+def _transposed_linear(name: str, outputs: int, inputs: int) -> Iterator[tuple[str, Shape]]:
+    yield f"{name}.weight", (inputs, outputs)
     yield f"{name}.bias", (outputs,)
 
 
-def _norm(name: str, width: int) -> Iterator[tuple[str, Shape]]:
+def _norm(name: str, width: int, *, bias: bool = True) -> Iterator[tuple[str, Shape]]:
     yield f"{name}.weight", (width,)
-    yield f"{name}.bias", (width,)
+    if bias:
+        yield f"{name}.bias", (width,)

@@ -9,10 +9,12 @@ from typing import Any, Literal, cast
 
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 from transformers import AutoTokenizer, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.pytorch_utils import Conv1D
 from transformers.utils.logging import disable_progress_bar
 
-from compression.architectures import Anatomy, anatomy_for
+from compression.architectures import Anatomy, anatomy_for, anatomy_of
 from compression.checkpoints import plankwright_model
 from compression.checkpoints.facts import ModelFacts, ProblemType
 from compression.checkpoints.inspection import checkpoint_files, inspect_checkpoint, sanitized_config
@@ -81,6 +83,8 @@ def load_model(
         sanitized_config(json.loads((folder / "config.json").read_bytes()))
     )
     config.problem_type = PROBLEM_TYPES.get(facts.problem_type)
+    if anatomy.causal:
+        config.use_cache = False  # keys and values of what was read before are for generating
     if not facts.plain:
         return _load_own_form(folder, anatomy, config, device)
     loaded: Any = anatomy.model_class.from_pretrained(
@@ -97,22 +101,41 @@ def load_model(
     if missing := info["missing_keys"]:
         message = f"weights are missing: {', '.join(sorted(missing)[:5])}"
         raise InputError(Problem("missing_weights", message, "model.safetensors"))
+    put_linear_maps(model)
     return cast(PreTrainedModel, model.eval().to(device))
 
 
 def _load_own_form(
     folder: Path, anatomy: Anatomy, config: PretrainedConfig, device: torch.device
 ) -> PreTrainedModel:
-    model = build_model(anatomy, config)
+    model = _stored_model(anatomy, config)
     model.load_state_dict(unpacked(load_file(folder / OWN_FORM), model))
+    put_linear_maps(model)
     return cast(PreTrainedModel, model.eval().to(device))
 
 
 def build_model(anatomy: Anatomy, config: PretrainedConfig) -> PreTrainedModel:
     """A model of this config in the form that it tells, with weights still to come."""
+    model = _stored_model(anatomy, config)
+    put_linear_maps(model)
+    return model
+
+
+def _stored_model(anatomy: Anatomy, config: PretrainedConfig) -> PreTrainedModel:
+    """The same as transformers makes it, whose weights have the shapes of the files."""
     model: PreTrainedModel = build(anatomy.model_class, config)
     exchange(model, _form(config).get("low_rank", {}))
     return model
+
+
+def put_linear_maps(model: PreTrainedModel) -> None:
+    """Put linear layers in the place of those that hold their weight transposed, so that all are alike to methods."""
+    for path, module in list(model.named_modules()):
+        if isinstance(module, Conv1D):
+            linear = nn.Linear(module.nx, module.nf, dtype=module.weight.dtype)
+            linear.weight = nn.Parameter(module.weight.detach().T.contiguous())
+            linear.bias = nn.Parameter(module.bias.detach())
+            model.set_submodule(path, linear)
 
 
 def settle_form(model: PreTrainedModel) -> None:
@@ -155,8 +178,9 @@ def save_checkpoint(
     """
     folder.mkdir(parents=True)
     dtype = STORAGE_DTYPES[source.facts.dtype] if model.dtype is torch.float32 else model.dtype
+    transposed = anatomy_of(model).stored_transposed(model)
     tensors = {
-        name: tensor.detach().to(dtype).contiguous()
+        name: (tensor.T if name in transposed else tensor).detach().to(dtype).contiguous()
         for name, tensor in model.state_dict().items()
         if name not in model.all_tied_weights_keys  # they are there by another name
     }
@@ -168,6 +192,8 @@ def save_checkpoint(
     else:
         save_file(tensors, folder / SINGLE, metadata={"format": "pt"})
     model.config.architectures = [type(model).__name__]
+    if anatomy_of(model).causal:
+        model.config.use_cache = True
     model.config.save_pretrained(folder)
     _write_tokenizer(source, changed_tokenizer, folder)
     if model.config.model_type != source.facts.architecture:

@@ -18,6 +18,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 from torch import nn
+from transformers.pytorch_utils import Conv1D
 
 WEIGHTS = "plankwright.safetensors"
 
@@ -79,6 +80,8 @@ def exchange(model: nn.Module, ranks: dict[str, int]) -> None:
             factorised = LowRankEmbedding(whole.num_embeddings, whole.embedding_dim, rank, whole.padding_idx)
         elif isinstance(whole, nn.Linear):
             factorised = LowRankLinear(whole.in_features, whole.out_features, rank, whole.bias is not None)
+        elif isinstance(whole, Conv1D):
+            factorised = LowRankLinear(whole.nx, whole.nf, rank, bias=True)
         else:
             raise ValueError(f"{path} is no linear map and no table")
         model.set_submodule(path, factorised)

@@ -17,6 +17,7 @@ VOCABULARIES: dict[Architecture, list[str]] = {
     "electra": WORD_PIECE,
     "mpnet": WORD_PIECE,
     "roberta": BPE,
+    "gpt2": BPE,
 }
 """Files that do where there is no tokenizer.json; for other architectures there are none."""
 
@@ -33,6 +34,26 @@ def count_token_ids(folder: Path, architecture: Architecture) -> int:
     return max(
         _count_in_vocabulary(folder, architecture), _count_in_added_tokens(folder / "added_tokens.json")
     )
+
+
+def padding_id(folder: Path) -> int | None:
+    """The id of the token that the tokenizer pads with, where its files tell one."""
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        settings = read_json_object(folder / name, MAX_BYTES) if (folder / name).is_file() else {}
+        token = settings.get("pad_token")
+        token = token.get("content") if isinstance(token, dict) else token
+        if isinstance(token, str):
+            return _id_of(token, folder)
+    return None
+
+
+def _id_of(token: str, folder: Path) -> int | None:
+    if not (folder / "tokenizer.json").is_file():
+        return read_json_object(folder / "vocab.json", MAX_BYTES).get(token)
+    content = read_json_object(folder / "tokenizer.json", MAX_BYTES)
+    added = {entry["content"]: entry["id"] for entry in content.get("added_tokens") or []}
+    number: int | None = (content["model"]["vocab"] | added).get(token)
+    return number
 
 
 def _refuse_code(path: Path) -> None:

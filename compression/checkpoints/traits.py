@@ -4,9 +4,10 @@ from typing import Literal, get_args
 
 from compression.checkpoints.facts import Architecture
 
-Trait = Literal["own_layers", "plain_scores", "two_maps", "full_embeddings", "tanh_head"]
+Trait = Literal["own_layers", "plain_scores", "two_maps", "full_embeddings", "first_sees_all", "tanh_head"]
 """Each layer has weights of its own; attention scores are Q K^T / sqrt(d) of what two maps give; two maps with biases
-make the feed-forward part; embeddings are as wide as the layers; a text's head has a tanh, as BERT's and ALBERT's."""
+make the feed-forward part; embeddings are as wide as the layers; the first position sees all others; a text's head has
+a tanh, as BERT's and ALBERT's."""
 
 LACKING: dict[Architecture, dict[Trait, str]] = {
     "distilbert": {"tanh_head": "its head has a ReLU"},
@@ -22,6 +23,16 @@ LACKING: dict[Architecture, dict[Trait, str]] = {
     "deberta-v2": {
         "plain_scores": "its attention scores have terms of relative positions, with maps of their own"
     },
+    "modernbert": {
+        "plain_scores": "its queries, keys and values come out of one matrix and are turned by their positions",
+        "two_maps": "its neurons have gates",
+        "tanh_head": "its head has a GELU",
+    },
+    "gpt2": {
+        "plain_scores": "its queries, keys and values come out of one matrix",
+        "first_sees_all": "its first position sees itself alone",
+        "tanh_head": "its head is one linear map",
+    },
 }
 """Why a method that needs a trait cannot serve an architecture."""
 
@@ -32,6 +43,7 @@ def architectures_with(*traits: Trait) -> tuple[Architecture, ...]:
     return tuple(name for name in every if not LACKING.get(name, {}).keys() & set(traits))
 
 
-def what_it_lacks(architecture: Architecture) -> str:
-    """In words."""
-    return "; ".join(LACKING.get(architecture, {}).values())
+def what_it_lacks(architecture: Architecture, *traits: Trait) -> str:
+    """Of the traits, or of all, in words."""
+    lacking = LACKING.get(architecture, {})
+    return "; ".join(why for trait, why in lacking.items() if trait in traits or not traits)

@@ -117,9 +117,10 @@ def tokenize(
     pieces, types, notes = list[IntArray](), list[IntArray](), list[Array]()
     for start in range(0, len(inputs), ENCODE_CHUNK):
         for row in encode(inputs[start : start + ENCODE_CHUNK], is_pretokenized=pretokenized):
-            pieces.append(np.array(row.ids, dtype=np.int32))
+            # A model that puts nothing around a text gives none for an empty one: it reads one of padding.
+            pieces.append(np.array(row.ids or [pad_piece(tokenizer)], dtype=np.int32))
             if segments:
-                types.append(np.array(row.type_ids, dtype=np.int32))
+                types.append(np.array(row.type_ids or [0], dtype=np.int32))
             if note is not None:
                 notes.append(note(row))
     with_segments = segments and "token_type_ids" in tokenizer.model_input_names

@@ -146,7 +146,9 @@ def _model_result(
         layers=subject.facts.layers,
         hidden_size=subject.facts.hidden_size,
         parameters=count_parameters(checkpoint),
-        embedding_parameters=count_parameters(checkpoint.get_submodule(anatomy_of(checkpoint).embeddings)),
+        embedding_parameters=sum(
+            count_parameters(table) for table in anatomy_of(checkpoint).embedding_tables_of(checkpoint)
+        ),
         nonzero_parameters=sum(int(parameter.count_nonzero()) for parameter in checkpoint.parameters()),
         plain=subject.facts.plain,
         bytes=subject.bytes,

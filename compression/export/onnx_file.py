@@ -32,10 +32,14 @@ class _Exported(nn.Module):
 
     def forward(self, *values: torch.Tensor) -> tuple[torch.Tensor, ...]:
         inputs = dict(zip(self.inputs, values, strict=True))
-        if not anatomy_of(self.model).own_mask:
+        anatomy, (rows, length) = anatomy_of(self.model), inputs["input_ids"].shape
+        if anatomy.rotary:
+            # The operator of the standard wants the positions of every row.
+            inputs["position_ids"] = torch.arange(length)[None, :].expand(rows, -1)
+        if not anatomy.own_mask:
             # A mask of four dimensions is taken as it is; from one of two, transformers makes a dozen operators.
             mask = (inputs["attention_mask"] != 0)[:, None, None, :]
-            inputs["attention_mask"] = mask.expand(-1, 1, inputs["input_ids"].shape[1], -1)
+            inputs["attention_mask"] = mask.expand(-1, 1, length, -1)
         results = self.model(**inputs)
         return tuple(results[name] for name in self.outputs)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, ModelFacts, TaskType
-from compression.checkpoints.traits import architectures_with, what_it_lacks
+from compression.checkpoints.traits import Trait, architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
 from compression.methods.layer_choice import LayerChoice, equal_modules
 from compression.methods.shape import ModelShape
@@ -124,11 +124,16 @@ class DistillParams(Settings):
         if self.attention_weight and (shape.low_rank or (student and student.low_rank)):
             message = "the weights are factorised: match attention before the step low_rank, or not at all"
             raise InputError(Problem("already_factorised", message, "/attention_weight"))
-        if self.attention_weight and shape.architecture not in architectures_with("plain_scores"):
-            message = (
-                f"attention cannot be matched on {shape.architecture}: {what_it_lacks(shape.architecture)}"
-            )
-            raise InputError(Problem("method_does_not_fit", message, "/attention_weight"))
+        terms: list[tuple[object, str, Trait]] = [
+            (self.attention_weight, "attention_weight", "plain_scores"),
+            (self.patient, "patient", "first_sees_all"),
+        ]
+        for wanted, name, need in terms:
+            if wanted and shape.architecture not in architectures_with(need):
+                message = (
+                    f"the term does not fit {shape.architecture}: {what_it_lacks(shape.architecture, need)}"
+                )
+                raise InputError(Problem("method_does_not_fit", message, f"/{name}"))
         if student is not None:
             self._check_given(student, shape)
             return student

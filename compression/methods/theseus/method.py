@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from compression.architectures import anatomy_of
 from compression.context import Context, TaskData
 from compression.methods.layer_choice import LayerChoice, bounds_of, chosen_layers
-from compression.methods.theseus.modules import ReplaceableModule
+from compression.methods.theseus.modules import Given, Listener, ReplaceableModule
 from compression.methods.theseus.objective import TheseusObjective
 from compression.methods.theseus.params import TheseusParams
 from compression.methods.theseus.probe import best_initialization
@@ -61,6 +61,7 @@ def wrap(
     shared = {id(model.config): model.config}  # one config for all: it tells each layer how to attend
     sources = chosen_layers(choice, partition)
     successors = [deepcopy(layers[source], shared.copy()) for source in sources]
+    successors = anatomy.fit_to_place(model, successors)
     lessen(choice, sources, successors)
     for successor in successors:
         successor.requires_grad_()
@@ -68,10 +69,14 @@ def wrap(
         layer.to(dtype)
     for head in anatomy.head_of(model):
         head.requires_grad_(params.head == "trained" or params.frozen_gradients)
+    heard: dict[str, Given] = {}
     modules = [
-        ReplaceableModule(layers[first:end], successor)
+        ReplaceableModule(layers[first:end], successor, anatomy.kind, heard)
         for (first, end), successor in zip(bounds_of(partition), successors, strict=True)
     ]
-    parent, name = anatomy.layers.rsplit(".", 1)
-    setattr(model.get_submodule(parent), name, nn.ModuleList(modules))
+    listeners = []
+    if (attribute := anatomy.kind) is not None:
+        kinds = sorted({getattr(layer, attribute) for layer in layers})
+        listeners = [Listener(attribute, kind, heard) for kind in kinds]
+    model.set_submodule(anatomy.layers, nn.ModuleList([*listeners, *modules]))
     return modules

@@ -12,15 +12,41 @@ Given = tuple[tuple[Any, ...], dict[str, Any]]
 """What the encoder gives a layer beside the states, by place and by name."""
 
 
+class Listener(nn.Module):
+    """Passes states on, and hears what the encoder gives layers of one kind.
+
+    An encoder gives each element of its list what the element's own kind needs; a module has layers of several.
+    """
+
+    def __init__(self, attribute: str, kind: str, heard: dict[str, Given]) -> None:
+        super().__init__()
+        setattr(self, attribute, kind)
+        self.kind, self.heard = kind, heard
+
+    def forward(self, hidden_states: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        self.heard[self.kind] = args, kwargs
+        return hidden_states
+
+
 class ReplaceableModule(nn.Module):
     """A module of the predecessor and the layer that takes its place.
 
     Maps hidden states (B, L, H) to hidden states (B, L, H) by one of the two, in evaluation mode by the successor; in a
-    tuple, where the layers put theirs into one.
+    tuple, where the layers put theirs into one. Layers that have a kind, by the attribute of that name, get what was
+    `heard` for it.
     """
 
-    def __init__(self, predecessor: list[nn.Module], successor: nn.Module) -> None:
+    def __init__(
+        self,
+        predecessor: list[nn.Module],
+        successor: nn.Module,
+        kind: str | None = None,
+        heard: dict[str, Given] | None = None,
+    ) -> None:
         super().__init__()
+        self.kind, self.heard = kind, {} if heard is None else heard
+        if kind is not None:
+            setattr(self, kind, getattr(successor, kind))
         self.predecessor = nn.ModuleList(predecessor)
         self.successor = successor
         self.replaced: bool | torch.Tensor = False
@@ -44,36 +70,42 @@ class ReplaceableModule(nn.Module):
             return self._by_row(replaced, hidden_states, given)
         if replaced:
             return self._successor(hidden_states, given)
-        return _through(self.predecessor, hidden_states, given)
+        return self._through(self.predecessor, hidden_states, given)
 
     def _successor(self, states: torch.Tensor, given: Given, rows: torch.Tensor | None = None) -> Any:
-        output = _through([self.successor], states, given)
+        output = self._through([self.successor], states, given, rows)
         if self.compares and self.training and len(self.predecessor):
             self.predecessor.eval()  # dropout would be noise in what the successor is held against
             with torch.no_grad():
-                expected = _through(self.predecessor, states, given)
+                expected = self._through(self.predecessor, states, given, rows)
             self.border = states_of(output), states_of(expected), rows
             self.predecessor.train()
         return output
 
     def _by_row(self, replaced: torch.Tensor, states: torch.Tensor, given: Given) -> Any:
-        output = self._successor(states[replaced], _of_rows(given, replaced), replaced)
+        output = self._successor(states[replaced], given, replaced)
         by_successor = states_of(output)
         mixed = by_successor.new_empty(len(states), *by_successor.shape[1:])
         mixed[replaced] = by_successor
-        mixed[~replaced] = states_of(
-            _through(self.predecessor, states[~replaced], _of_rows(given, ~replaced))
-        )
+        others = self._through(self.predecessor, states[~replaced], given, ~replaced)
+        mixed[~replaced] = states_of(others)
         return (mixed, *output[1:]) if isinstance(output, tuple) else mixed
 
-
-def _through(layers: Iterable[nn.Module], states: torch.Tensor, given: Given) -> Any:
-    """What the last of the layers puts out."""
-    args, kwargs = given
-    output: Any = states
-    for layer in layers:
-        output = layer(states_of(output), *args, **kwargs)
-    return output
+    def _through(
+        self,
+        layers: Iterable[nn.Module],
+        states: torch.Tensor,
+        given: Given,
+        rows: torch.Tensor | None = None,
+    ) -> Any:
+        """What the last of the layers puts out, where `states` are those of some rows, or of all."""
+        output: Any = states
+        for layer in layers:
+            args, kwargs = given if self.kind is None else self.heard[getattr(layer, self.kind)]
+            if rows is not None:
+                args, kwargs = _of_rows((args, kwargs), rows)
+            output = layer(states_of(output), *args, **kwargs)
+        return output
 
 
 def _of_rows(given: Given, rows: torch.Tensor) -> Given:

@@ -13,6 +13,9 @@ from compression.errors import InputError, Problem
 from compression.methods.trim_vocabulary.params import TrimVocabularyParams
 from compression.methods.trim_vocabulary.vocabulary import Vocabulary
 
+TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
+"""Word pieces that a config names."""
+
 
 def run(
     model: PreTrainedModel, data: TaskData, params: TrimVocabularyParams, context: Context
@@ -27,6 +30,7 @@ def run(
     vocabulary = Vocabulary(json.loads(context.tokenizer_json()))
     rows, size = table.num_embeddings, params.kept(table.num_embeddings)
     required = vocabulary.required()
+    required |= vocabulary.tokens_with(model.config.pad_token_id)
     if anatomy.positions_after_padding:
         required |= vocabulary.tokens_up_to(model.config.pad_token_id)
     if not len(required) <= size <= len(vocabulary):
@@ -51,5 +55,9 @@ def run(
 def _keep_rows(model: PreTrainedModel, table: nn.Embedding, kept: list[int]) -> None:
     table.weight = nn.Parameter(table.weight.detach()[torch.tensor(kept, device=table.weight.device)])
     table.num_embeddings = model.config.vocab_size = len(kept)
+    numbers = {old: new for new, old in enumerate(kept)}
     if table.padding_idx is not None:
-        table.padding_idx = model.config.pad_token_id = kept.index(table.padding_idx)
+        table.padding_idx = numbers[table.padding_idx]
+    for key in TOKENS:
+        if isinstance(old := getattr(model.config, key, None), int):
+            setattr(model.config, key, numbers.get(old))

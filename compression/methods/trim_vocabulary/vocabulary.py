@@ -53,6 +53,9 @@ class Vocabulary:
             unknown = self.model["vocab"][self.model["unk_id"]][0]
         return self._with_parts(tokens | {unknown} if unknown in self.ids else tokens)
 
+    def tokens_with(self, token_id: int | None) -> set[str]:
+        return self._with_parts({token for token, number in self.ids.items() if number == token_id})
+
     def tokens_up_to(self, token_id: int) -> set[str]:
         return self._with_parts({token for token, number in self.ids.items() if number <= token_id})
 
