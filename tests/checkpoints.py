@@ -24,6 +24,7 @@ LABELS: dict[TaskType, tuple[str, ...]] = {
     "question-answering": ("LABEL_0", "LABEL_1"),
     "fill-mask": ("LABEL_0", "LABEL_1"),
     "sentence-similarity": ("LABEL_0", "LABEL_1"),
+    "text-generation": ("LABEL_0", "LABEL_1"),
 }
 
 

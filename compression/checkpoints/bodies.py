@@ -87,6 +87,8 @@ class Body:
         "lm_head.dense", "lm_head.layer_norm", "lm_head.decoder", "lm_head.bias"
     )
     """That of masked language modelling."""
+    generator: tuple[str, ...] | None = None
+    """That of causal language modelling, before the table that is the embeddings' too, which is called `lm_head`."""
     encoder: tuple[str, ...] | None = ()
     """What an encoder of sentences has behind its layers, by the names of its own class."""
 
@@ -99,6 +101,7 @@ class Body:
             "question-answering": self.spans,
             "fill-mask": (self.pieces.dense, self.pieces.norm) if self.pieces else None,
             "sentence-similarity": self.encoder,
+            "text-generation": self.generator,
         }
         return {task: modules for task, modules in heads.items() if modules is not None}
 
@@ -234,6 +237,7 @@ BODIES: dict[Architecture, Body] = {
         transposed=True,
         own_mask=True,
         classifier=("transformer.ln_f", "score"),
+        generator=("transformer.ln_f",),
         tagger=None,
         spans=None,
         pieces=None,

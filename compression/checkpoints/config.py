@@ -21,6 +21,7 @@ HEADS: dict[str, TaskType] = {
     "ForQuestionAnswering": "question-answering",
     "ForMaskedLM": "fill-mask",
     "Model": "sentence-similarity",
+    "LMHeadModel": "text-generation",
 }
 CLASSES: dict[Architecture, dict[str, TaskType]] = {
     architecture: {f"{body.name}{head}": task for head, task in HEADS.items() if task in body.heads}
@@ -81,6 +82,11 @@ def parse_config(raw: dict[str, Any]) -> CheckedConfig:
     problems += wrong_class + _size_problems(config, raw)
     if not wrong_class and task_of(config) in LABELLED:
         problems += _label_problems(config)
+    if not wrong_class and needs_padding(config) and config.pad_token_id is None:
+        message = (
+            "without it the last word piece of a padded row is not known: set it, and tokenizer.pad_token"
+        )
+        problems.append(_problem("pad_token_id", "missing_pad_token", message))
     if not wrong_class and task_of(config) in TIED and not config.tie_word_embeddings:
         message = (
             "a head with a table of its own is not supported: only one that shares it with the embeddings is"
@@ -96,6 +102,11 @@ def task_of(config: CheckedConfig) -> TaskType:
     if config.architectures is None:
         return "text-classification"
     return CLASSES[config.model_type][config.architectures[0]]
+
+
+def needs_padding(config: CheckedConfig) -> bool:
+    """Whether a row is answered at its last piece, which is the last that is no padding."""
+    return BODIES[config.model_type].causal and task_of(config) == "text-classification"
 
 
 def problem_type_of(config: CheckedConfig) -> ProblemType:
@@ -134,11 +145,6 @@ def _size_problems(config: CheckedConfig, raw: dict[str, Any]) -> list[Problem]:
     if config.pad_token_id is not None and config.pad_token_id >= config.vocab_size:
         message = f"{config.pad_token_id} is outside the vocabulary of {config.vocab_size}"
         problems.append(_problem("pad_token_id", "inconsistent_config", message))
-    if config.pad_token_id is None and BODIES[config.model_type].causal:
-        message = (
-            "without it the last word piece of a padded row is not known: set it, and tokenizer.pad_token"
-        )
-        problems.append(_problem("pad_token_id", "missing_pad_token", message))
     if config.max_length < 4:
         message = "there is no room for two words and two special tokens"
         problems.append(_problem(config.POSITIONS, "inconsistent_config", message))

@@ -21,10 +21,15 @@ Architecture = Literal[
 ]
 """Named as `model_type` in a config."""
 TaskType = Literal[
-    "text-classification", "token-classification", "question-answering", "fill-mask", "sentence-similarity"
+    "text-classification",
+    "token-classification",
+    "question-answering",
+    "fill-mask",
+    "sentence-similarity",
+    "text-generation",
 ]
 """Named as the Hugging Face Hub names them. A checkpoint's own class tells its task."""
-TIED: tuple[TaskType, ...] = ("fill-mask",)
+TIED: tuple[TaskType, ...] = ("fill-mask", "text-generation")
 """Tasks whose answers are word pieces, read from the same table that the words are looked up in."""
 ProblemType = Literal["single_label", "multi_label", "regression"]
 

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from compression.checkpoints.bodies import BODIES
-from compression.checkpoints.config import LABELLED, parse_config, problem_type_of, task_of
+from compression.checkpoints.config import LABELLED, needs_padding, parse_config, problem_type_of, task_of
 from compression.checkpoints.config_keys import CheckedConfig
 from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.form import form_problems, unpack
@@ -139,7 +138,7 @@ def _tokenizer_problems(folder: Path, config: CheckedConfig) -> list[Problem]:
             f"the tokenizer has {token_ids} token ids, but vocab_size in config.json is {config.vocab_size}"
         )
         return [Problem("tokenizer_exceeds_embeddings", message, "tokenizer.json")]
-    if BODIES[config.model_type].causal and (padding := padding_id(folder)) != config.pad_token_id:
+    if needs_padding(config) and (padding := padding_id(folder)) != config.pad_token_id:
         message = (
             f"the last word piece of a row is the last that is not pad_token_id, {config.pad_token_id} in config.json: "
             f"set tokenizer.pad_token to the same ({padding} now) and save it"

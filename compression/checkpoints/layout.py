@@ -50,7 +50,9 @@ def is_head(name: str) -> bool:
 def tied_tensors(config: CheckedConfig) -> dict[str, str]:
     """Weights that a checkpoint may hold a second time, and the names that they are known by."""
     body = BODIES[config.model_type]
-    if task_of(config) not in TIED or body.pieces is None:
+    if task_of(config) == "text-generation":
+        return {"lm_head.weight": f"{body.word_embeddings}.weight"}
+    if task_of(config) != "fill-mask" or body.pieces is None:
         return {}
     twice = {f"{body.pieces.decoder}.weight": f"{body.word_embeddings}.weight"}
     return twice | {f"{body.pieces.decoder}.bias": body.pieces.bias}
@@ -193,6 +195,8 @@ def _head(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
         yield from _linear(head.dense, _embedding_width(config), width)
         yield from _norm(head.norm, _embedding_width(config))
         yield head.bias, (config.vocab_size,)
+    elif task_of(config) == "text-generation":
+        return
     elif isinstance(config, Gpt2Config):
         yield "score.weight", (classes, width)
     elif body.classifier == ("classifier",):

@@ -73,6 +73,8 @@ def _use(task: Task) -> str:
         return f"{text}{raw}"
     if task.type == "sentence-similarity":
         return '["a text", "another text"]'
+    if task.type == "text-generation":
+        return '"a text begins"'
     if task.type == "fill-mask":
         return 'f"a {model.tokenizer.mask_token} text"'
     if task.type == "question-answering":

@@ -16,6 +16,7 @@ _METRIC_NAMES = {
     "recall": "Recall",
     "exact_match": "Exact match",
     "pseudo_perplexity": "Pseudo-perplexity",
+    "perplexity": "Perplexity",
     "cosine": "Cosine with the original",
     "loyalty": "Agreement with the original",
     "mcc": "Matthews correlation",

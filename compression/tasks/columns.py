@@ -27,9 +27,10 @@ MetricName = Literal[
     "exact_match",
     "cosine",
     "pseudo_perplexity",
+    "perplexity",
     "loyalty",
 ]
-LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"pseudo_perplexity"})
+LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"pseudo_perplexity", "perplexity"})
 
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "score", "quality", "sentiment")
 GENERIC_LABEL = re.compile(r"LABEL_\d+|\d+")

@@ -106,6 +106,15 @@ class PiecePrediction(Behaviour[T]):
         return [data.vocabulary[piece] for piece in pieces.tolist()]
 
 
+def sample(places: Array, most: int) -> Array:
+    """At most so many of the places, drawn at random but always the same ones, in their order."""
+    if len(places) <= most:
+        return places
+    # RandomState is the one generator whose numbers NumPy promises never to change.
+    chosen: Array = np.sort(np.random.RandomState(0).choice(places, most, replace=False))
+    return chosen
+
+
 def perplexity(surprise: float, places: float) -> float:
     """exp of the mean -log p over so many places; finite where a model is hopeless, and 1 where there is nothing."""
     return float(np.exp(min(surprise / max(places, 1), LARGEST_EXPONENT)))

@@ -16,6 +16,8 @@ from compression.tasks.sentence_similarity import resolution as sentence_similar
 from compression.tasks.sentence_similarity.resolution import SentenceSimilarityRequest, SentenceSimilarityTask
 from compression.tasks.text_classification import resolution as text_classification
 from compression.tasks.text_classification.resolution import TextClassificationRequest, TextClassificationTask
+from compression.tasks.text_generation import resolution as text_generation
+from compression.tasks.text_generation.resolution import TextGenerationRequest, TextGenerationTask
 from compression.tasks.token_classification import resolution as token_classification
 from compression.tasks.token_classification.resolution import (
     TokenClassificationRequest,
@@ -27,7 +29,8 @@ TaskRequest = Annotated[
     | TokenClassificationRequest
     | QuestionAnsweringRequest
     | FillMaskRequest
-    | SentenceSimilarityRequest,
+    | SentenceSimilarityRequest
+    | TextGenerationRequest,
     Field(discriminator="type"),
 ]
 Task = Annotated[
@@ -35,7 +38,8 @@ Task = Annotated[
     | TokenClassificationTask
     | QuestionAnsweringTask
     | FillMaskTask
-    | SentenceSimilarityTask,
+    | SentenceSimilarityTask
+    | TextGenerationTask,
     Field(discriminator="type"),
 ]
 
@@ -97,3 +101,5 @@ def resolve_task(
             return fill_mask.resolve(wanted, model, dataset, used, evaluation_split)
         case SentenceSimilarityRequest():
             return sentence_similarity.resolve(wanted, model, dataset, used, evaluation_split)
+        case TextGenerationRequest():
+            return text_generation.resolve(wanted, model, dataset, used, evaluation_split)

@@ -137,6 +137,7 @@ WRITERS: dict[TaskType, tuple[str, Callable[[Path, int, int], Path]]] = {
     "question-answering": (".json", write_questions),
     "fill-mask": (".jsonl", write_texts),
     "sentence-similarity": (".jsonl", write_scored_pairs),
+    "text-generation": (".jsonl", write_texts),
 }
 """For each task the format of its rows, and what writes a number of them by a seed."""
 

@@ -15,7 +15,7 @@ from compression.data.encoding import Array, Encoded, Pieces, offsets_of, pad_pi
 from compression.data.masking import Masking
 from compression.errors import InputError, Problem
 from compression.tasks.fill_mask.resolution import FillMaskTask
-from compression.tasks.pieces import PiecePrediction
+from compression.tasks.pieces import PiecePrediction, sample
 
 
 class FillMask(PiecePrediction[FillMaskTask]):
@@ -37,7 +37,7 @@ class FillMask(PiecePrediction[FillMaskTask]):
 
     def encode(self, tokenizer: PreTrainedTokenizerFast, table: pa.Table) -> Encoded:
         pieces, may_be = self._pieces(tokenizer, table)
-        places = _sample(np.flatnonzero(may_be), self.task.measured_pieces)
+        places = sample(np.flatnonzero(may_be), self.task.measured_pieces)
         rows = np.searchsorted(pieces.offsets, places, side="right") - 1
         starts, lengths = pieces.offsets[rows], np.diff(pieces.offsets)[rows]
         offsets = offsets_of(lengths)
@@ -79,14 +79,6 @@ class FillMask(PiecePrediction[FillMaskTask]):
             message = f"column {self.task.columns.text!r} holds no word that the tokenizer knows"
             raise InputError(Problem("no_text", message, "/task/columns/text"))
         return pieces, may_be
-
-
-def _sample(places: Array, most: int) -> Array:
-    if len(places) <= most:
-        return places
-    # RandomState is the one generator whose numbers NumPy promises never to change.
-    chosen: Array = np.sort(np.random.RandomState(0).choice(places, most, replace=False))
-    return chosen
 
 
 def _mask_piece(tokenizer: PreTrainedTokenizerFast) -> int:
