@@ -10,7 +10,7 @@ from typing import Any, Self, TypeVar
 import httpx2
 
 from plankwright.discovery import find_server
-from plankwright.downloads import download
+from plankwright.downloads import POOLING, download
 from plankwright.errors import PlankwrightError
 from plankwright.resources import Artifact, Dataset, Event, Job, Method, Model, Page, Resource
 from plankwright.transport import Pauses, Progress, Transport, Upload
@@ -23,9 +23,6 @@ LONGEST_WAIT = 30
 """Seconds that one request of `Jobs.wait` may be held."""
 MODEL_FILES = (".json", ".safetensors", ".txt")
 """Suffixes of what belongs to a checkpoint; training states and the like stay where they are."""
-
-POOLING = "1_Pooling/config.json"
-"""The one file of a checkpoint that is in a folder: how an encoder of sentences makes one vector of a text."""
 
 R = TypeVar("R", bound=Resource)
 

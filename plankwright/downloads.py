@@ -12,6 +12,8 @@ from plankwright.errors import DamagedDownload, PlankwrightError
 from plankwright.resources import Artifact
 from plankwright.transport import Pauses, Progress, Transport
 
+POOLING = "1_Pooling/config.json"
+"""The one file of a checkpoint that is in a folder: how an encoder of sentences makes one vector of a text."""
 CHUNK = 1 << 20
 
 
@@ -57,7 +59,7 @@ def unpack(archive: Path, folder: Path) -> Path:
                 raise PlankwrightError(
                     "unexpected_archive", f"{archive} holds {entry.name!r}, which is no file of a model"
                 )
-            target = folder / "model" / _plain(name)
+            target = folder / "model" / (name if name == POOLING else _plain(name))
             target.parent.mkdir(parents=True, exist_ok=True)
             source = tar.extractfile(entry)
             assert source is not None, "a regular file has content"

@@ -117,9 +117,10 @@ def entry(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile
 
 
 def test_a_model_is_unpacked_under_its_name(tmp_path: Path) -> None:
-    archive = tar(tmp_path / "model.tar", entry("model/config.json"), entry("model/vocab.txt"))
+    names = ["1_Pooling/config.json", "config.json", "vocab.txt"]
+    archive = tar(tmp_path / "model.tar", *(entry(f"model/{name}") for name in names))
     folder = unpack(archive, tmp_path / "out")
-    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "vocab.txt"]
+    assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()) == names
     assert folder == tmp_path / "out" / "model"
 
 
