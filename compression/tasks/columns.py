@@ -108,6 +108,14 @@ def check_kind(splits: Splits, role: str, name: str, kinds: Iterable[ColumnKind]
             raise InputError(Problem("wrong_kind_of_column", message, f"/task/columns/{role}"))
 
 
+def check_numbers(splits: Splits, role: str, name: str, code: str) -> None:
+    """Raises InputError where a column of scores holds something else; it may be empty."""
+    for split_name, column in columns_named(splits, name):
+        if column.kind not in ("integer", "number") and column.empty < splits[split_name].rows:
+            message = f"column {name!r} of split {split_name!r} holds scores, and must hold numbers"
+            raise InputError(Problem(code, message, f"/task/columns/{role}"))
+
+
 def columns_named(splits: Splits, name: str) -> Iterator[tuple[SplitName, Column]]:
     for split_name, split in splits.items():
         column = split.column(name)

@@ -22,20 +22,26 @@ def only_texts(columns: Iterable[Column]) -> bool:
     )
 
 
-def guess_texts(columns: list[Column], *others: str | None) -> tuple[str, str | None]:
-    """The column of texts, and that of second texts where there is one; `others` are known to be something else.
+def settle_texts(
+    text: str | None, pair: str | None, columns: list[Column], *others: str | None
+) -> tuple[str, str | None]:
+    """The column of texts, and that of second texts where there is one: those asked for, or else a guess.
+
+    `others` are known to be something else.
 
     Raises:
         InputError: none or several could be it.
     """
-    names = {c.name.lower(): c.name for c in columns if c.name not in others}
+    if text is not None:
+        return text, pair
+    names = {c.name.lower(): c.name for c in columns if c.name not in (pair, *others)}
     for first, second in PAIR_NAMES:
         if first in names and second in names:
-            return names[first], names[second]
-    texts = [c.name for c in columns if c.kind == "text" and c.name not in others]
+            return names[first], pair or names[second]
+    texts = [c.name for c in columns if c.kind == "text" and c.name in names.values()]
     if len(texts) != 1:
         raise uncertain("text", texts)
-    return texts[0], None
+    return texts[0], pair
 
 
 class RequestedTexts(Settings):

@@ -16,8 +16,6 @@ ATTENTION = "plankwright"
 LOWEST = -(2**63)
 LANES = {2: torch.int16, 4: torch.int32}
 """The integers as wide as a number of so many bytes."""
-
-
 POOL = 2**22
 """Elements drawn in advance; a mask of up to half as many is a window of them at a random place."""
 

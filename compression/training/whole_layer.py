@@ -52,9 +52,7 @@ class _Attention(torch.autograd.Function):
         added = _for_keys(mask, keys, length, x)
         if added is not None:
             scores.view(rows, heads, length, keys).add_(added)
-        attention = scores.softmax(-1)
-        kept = keep_mask(attention, dropout)
-        dropped = attention if kept is None else attention * kept
+        attention, kept, dropped = _weights(scores, dropout)
         attended = torch.bmm(dropped, value).view(rows, heads, length, width).transpose(1, 2)
         ctx.save_for_backward(x, maps, query, key, value, attention, kept, dropped)
         return attended.reshape(rows, length, size)
@@ -67,9 +65,7 @@ class _Attention(torch.autograd.Function):
         heads = size // width
         d_attended = gradients[0].view(rows, length, heads, width).transpose(1, 2).reshape(-1, length, width)
         d_attention = torch.bmm(d_attended, value.transpose(1, 2))
-        if kept is not None:
-            d_attention.mul_(kept)
-        d_scores = torch._softmax_backward_data(d_attention, attention, -1, attention.dtype)
+        d_scores = _d_scores(d_attention, attention, kept)
         d_query = torch.bmm(d_scores, key).view(rows, heads, length, width).transpose(1, 2)
         d_pairs = x.new_empty(2, rows, heads, keys, width)
         torch.bmm(d_scores.transpose(1, 2), query, out=d_pairs[0].view(-1, keys, width))
@@ -113,9 +109,7 @@ class _FirstPieceAttention(torch.autograd.Function):
         scores = torch.bmm(asking, states.transpose(1, 2))
         if mask is not None:
             scores.add_(mask[:, 0, :1])
-        attention = scores.softmax(-1)
-        kept = keep_mask(attention, dropout)
-        dropped = attention if kept is None else attention * kept
+        attention, kept, dropped = _weights(scores, dropout)
         gathered = torch.bmm(dropped, states).transpose(0, 1)
         shares = dropped.sum(-1, keepdim=True)
         attended = torch.bmm(gathered, wv.view(heads, width, size).transpose(1, 2)).transpose(0, 1)
@@ -134,9 +128,7 @@ class _FirstPieceAttention(torch.autograd.Function):
         by_head = d_attended.transpose(0, 1)
         d_gathered = torch.bmm(by_head, wv.view(heads, width, size)).transpose(0, 1).contiguous()
         d_attention = torch.bmm(d_gathered, states.transpose(1, 2)).add_(d_shares)
-        if kept is not None:
-            d_attention.mul_(kept)
-        d_scores = torch._softmax_backward_data(d_attention, attention, -1, attention.dtype)
+        d_scores = _d_scores(d_attention, attention, kept)
         d_asking = torch.bmm(d_scores, states).transpose(0, 1)
         d_query = torch.bmm(d_asking, wk.view(heads, width, size).transpose(1, 2)).transpose(0, 1)
         d_queried = d_query.reshape(rows, size) * width**-0.5
@@ -212,6 +204,20 @@ class _AfterAttention(torch.autograd.Function):
             d_put_out.t() @ attended, d_put_out.sum(0), d_n1w, d_n1b,
             d_neurons.t() @ y, d_neurons.sum(0), d_fed.t() @ active, d_fed.sum(0), d_n2w, d_n2b,
         )  # fmt: skip
+
+
+def _weights(scores: torch.Tensor, dropout: float) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+    """softmax(scores), what of it is kept, and what is left of it."""
+    attention = scores.softmax(-1)
+    kept = keep_mask(attention, dropout)
+    return attention, kept, attention if kept is None else attention * kept
+
+
+def _d_scores(d_left: torch.Tensor, attention: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:
+    """The gradient of the scores, from that of what was left; `d_left` is overwritten."""
+    if kept is not None:
+        d_left.mul_(kept)
+    return torch._softmax_backward_data(d_left, attention, -1, attention.dtype)
 
 
 def _add(residual: torch.Tensor, values: torch.Tensor, kept: torch.Tensor | None) -> torch.Tensor:

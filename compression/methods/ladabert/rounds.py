@@ -60,18 +60,15 @@ class RoundsObjective(PruneObjective):
         module = self.model.get_submodule(path)
         assert isinstance(module, (LowRankLinear, LowRankEmbedding))
         down, up = (weights.exact(part.weight) for part in (module.down, module.up))
-        if isinstance(module, LowRankEmbedding):
-            left, right = balanced(down, up.T, *self.factors.scales[path])
-            left[:, self._rank(path) :] = 0
-            right[self._rank(path) :] = 0
-            down.copy_(left)
-            up.copy_(right.T)
-        else:
-            left, right = balanced(up, down, *self.factors.scales[path])
-            left[:, self._rank(path) :] = 0
-            right[self._rank(path) :] = 0
-            up.copy_(left)
-            down.copy_(right)
+        # W = L R: of a linear map by its two matrices, of a table by its own and the transpose of the other.
+        is_table = isinstance(module, LowRankEmbedding)
+        left, right = (down, up.T) if is_table else (up, down)
+        new_left, new_right = balanced(left, right, *self.factors.scales[path])
+        rank = self._rank(path)
+        new_left[:, rank:] = 0
+        new_right[rank:] = 0
+        left.copy_(new_left)
+        right.copy_(new_right)
         for part, exact in ((module.down, down), (module.up, up)):
             remove_smallest(self.used_part(part.weight, exact), self.sparsity)
 

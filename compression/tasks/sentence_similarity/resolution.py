@@ -19,12 +19,13 @@ from compression.tasks.columns import (
     all_columns,
     check_columns,
     check_kind,
+    check_numbers,
     having,
     judged_by,
     resolve_max_length,
     uncertain,
 )
-from compression.tasks.texts import guess_texts
+from compression.tasks.texts import settle_texts
 
 SCORE_NAMES = (*LABEL_NAMES, "similarity")
 
@@ -86,14 +87,10 @@ def resolve(
     if columns.score and not columns.text_pair:
         message = f"column {columns.score!r} has scores, but of which pairs? Name task.columns.text_pair"
         raise InputError(Problem("no_pairs", message, "/task/columns/text_pair"))
-    for split, of_split in scored.items():
-        column = of_split.column(columns.score or "")
-        if column is not None and column.kind not in ("integer", "number") and column.empty < of_split.rows:
-            message = f"column {columns.score!r} of split {split!r} does not hold numbers"
-            raise InputError(Problem("scores_not_numeric", message, "/task/columns/score"))
-        if not of_split.column(columns.text_pair or ""):
-            message = f"split {split!r} has scores, but no column {columns.text_pair!r}"
-            raise InputError(Problem("no_pairs", message, "/task/columns/text_pair"))
+    check_numbers(scored, "score", columns.score or "", "scores_not_numeric")
+    for split in sorted(scored.keys() - having(used, columns.text_pair or "").keys()):
+        message = f"split {split!r} has scores, but no column {columns.text_pair!r}"
+        raise InputError(Problem("no_pairs", message, "/task/columns/text_pair"))
     return SentenceSimilarityTask(
         columns=columns,
         pooling=model.sentence.pooling,
@@ -112,7 +109,5 @@ def _resolve_columns(requested: RequestedSimilarityColumns, columns: list[Column
         if len(scores) > 1:
             raise uncertain("score", scores)
         score = next(iter(scores), None)
-    if requested.text is not None:
-        return SimilarityColumns(text=requested.text, text_pair=requested.text_pair, score=score)
-    text, pair = guess_texts(columns, score, requested.text_pair)
-    return SimilarityColumns(text=text, text_pair=requested.text_pair or pair, score=score)
+    text, pair = settle_texts(requested.text, requested.text_pair, columns, score)
+    return SimilarityColumns(text=text, text_pair=pair, score=score)

@@ -17,6 +17,7 @@ from compression.tasks.columns import (
     all_columns,
     check_columns,
     check_kind,
+    check_numbers,
     columns_named,
     having,
     judged_by,
@@ -25,7 +26,7 @@ from compression.tasks.columns import (
     resolve_max_length,
     uncertain,
 )
-from compression.tasks.texts import guess_texts, only_texts
+from compression.tasks.texts import only_texts, settle_texts
 
 METRICS: dict[ProblemType, tuple[MetricName, ...]] = {
     "single_label": ("accuracy", "f1", "f1_macro", "mcc"),
@@ -98,7 +99,7 @@ def resolve(
         check_kind(labelled if role == "label" else used, role, name, kinds)
     separator = None
     if model.problem_type == "regression":
-        _check_scores(label, labelled)
+        check_numbers(labelled, "label", label, "labels_not_numeric")
         labels = {}
     elif several:
         separator = _resolve_separator(request.separator, label, model, labelled)
@@ -122,10 +123,8 @@ def _resolve_columns(
     label = requested.label
     if "label" not in requested.model_fields_set:
         label = _guess_label(columns, model, exclude={requested.text, requested.text_pair})
-    if requested.text is not None:
-        return TextColumns(text=requested.text, text_pair=requested.text_pair, label=label)
-    text, pair = guess_texts(dataset.splits["train"].columns, label, requested.text_pair)
-    return TextColumns(text=text, text_pair=requested.text_pair or pair, label=label)
+    text, pair = settle_texts(requested.text, requested.text_pair, dataset.splits["train"].columns, label)
+    return TextColumns(text=text, text_pair=pair, label=label)
 
 
 def _guess_label(every: list[Column], model: ModelFacts, exclude: set[str | None]) -> str | None:
@@ -179,12 +178,3 @@ def _apart(splits: Splits, separator: str | None) -> Splits:
         name: split.model_copy(update={"columns": [column_apart(column) for column in split.columns]})
         for name, split in splits.items()
     }
-
-
-def _check_scores(label: str, splits: Splits) -> None:
-    for name, column in columns_named(splits, label):
-        if column.kind == "text" and column.empty < splits[name].rows:
-            message = (
-                f"the model is a regression, but column {label!r} of split {name!r} does not hold numbers"
-            )
-            raise InputError(Problem("labels_not_numeric", message, "/task/columns/label"))
