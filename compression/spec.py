@@ -147,7 +147,7 @@ def resolve(
     try:
         task = resolve_task(recipe.task, model, dataset, recipe.evaluation.split)
         metrics = resolve_metrics(recipe.evaluation.metric, recipe.evaluation.metrics, task)
-        problems += _too_short(recipe, task, others)
+        problems += _unread(recipe, task, model, others)
     except InputError as error:
         problems += error.problems
     if problems or task is None:
@@ -176,11 +176,19 @@ def _with_students(recipe: Recipe, others: Mapping[str, ModelFacts]) -> Recipe:
     return recipe.model_copy(update={"steps": steps})
 
 
-def _too_short(recipe: Recipe, task: Task, others: Mapping[str, ModelFacts]) -> Iterator[Problem]:
-    for name in recipe.other_models.values():
-        if (room := others[name].max_length) < task.max_length:
-            message = f"the student {name} takes {room} word pieces at the most: set no more than that"
+def _unread(
+    recipe: Recipe, task: Task, model: ModelFacts, others: Mapping[str, ModelFacts]
+) -> Iterator[Problem]:
+    """What of the rows, as the job's model reads them, a student cannot read."""
+    for place, name in recipe.other_models.items():
+        student = others[name]
+        if student.max_length < task.max_length:
+            message = f"the student {name} takes {student.max_length} word pieces at the most: set no more than that"
             yield Problem("student_too_short", message, "/task/max_length")
+        if task.reads_pairs and student.token_types == 1 and model.token_types not in (None, 1):
+            message = "the second text of a pair has a token type of its own, and the student knows one type alone: "
+            message += "give it two (type_vocab_size)"
+            yield Problem("student_differs", message, place)
 
 
 def _unfit(step: Step, index: int, model: ModelFacts, shape: ModelShape) -> Iterator[Problem]:

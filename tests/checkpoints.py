@@ -76,15 +76,19 @@ def make_tiny_checkpoint(
     dtype: Literal["float32", "float16", "bfloat16"] = "float32",
     seed: int = 0,
     max_shard_size: str = "1GB",
+    **config: Any,
 ) -> Path:
-    """Write a model with random weights and its tokenizer to `folder`, and return the folder."""
+    """Write a model with random weights and its tokenizer to `folder`, and return the folder.
+
+    `config` is what its config says beside the sizes, where that is not the usual.
+    """
     import torch  # costs seconds, and not every test that imports this module makes a checkpoint
 
     tokenizer = _tokenizer(architecture)
     names = ["LABEL_0"] if regression else list(labels or LABELS[task])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _random_model(architecture, task, layers, hidden, len(tokenizer), names)
+        model = _random_model(architecture, task, layers, hidden, len(tokenizer), names, config)
     if task == "text-classification":
         model.config.problem_type = (
             "regression"
@@ -118,9 +122,14 @@ def write_modules(folder: Path, width: int, pooling: str = "pooling_mode_mean_to
 
 
 def _random_model(
-    architecture: Architecture, task: TaskType, layers: int, hidden: int, vocabulary: int, labels: list[str]
+    architecture: Architecture,
+    task: TaskType,
+    layers: int,
+    hidden: int,
+    vocabulary: int,
+    labels: list[str],
+    config: dict[str, Any],
 ) -> "PreTrainedModel":
-
     from compression.architectures import anatomy
 
     common: dict[str, Any] = {
@@ -135,7 +144,7 @@ def _random_model(
     common |= {wanted.intermediate_size: 2 * hidden}
     # Where positions are counted from the padding id + 1, there are two more.
     common |= {"max_position_embeddings": MAX_LENGTH + (2 if wanted.positions_after_padding else 0)}
-    return wanted.model_class(wanted.config_class(**common | SPECIAL.get(architecture, {})))
+    return wanted.model_class(wanted.config_class(**common | SPECIAL.get(architecture, {}) | config))
 
 
 def _tokenizer(architecture: Architecture) -> "PreTrainedTokenizerBase":

@@ -54,6 +54,10 @@ class ModelFacts(BaseModel):
     """Digest of the tokenizer's pieces and their ids; null for a model that was inspected before there was one."""
     max_length: int
     """Word pieces that fit, special ones included."""
+    token_types: int | None = None
+    """Rows of its table of token types, 0 where there is no such table; null as for `vocabulary`."""
+    pad_token_id: int | None = None
+    """The piece that it takes for padding, where that decides what it computes; else null."""
     parameters: int
     bytes: int
     """Of the weight files."""
@@ -61,9 +65,9 @@ class ModelFacts(BaseModel):
     low_rank: bool = False
     """Some weights are products of two factors."""
     packed: bool = False
+    """Weights are stored without their zeros."""
     sentence: SentenceHead | None = None
     """How an encoder of sentences makes one vector of a text; null for other tasks."""
-    """Weights are stored without their zeros."""
 
     @property
     def plain(self) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from compression.checkpoints.bodies import BODIES
 from compression.checkpoints.config import LABELLED, needs_padding, parse_config, problem_type_of, task_of
 from compression.checkpoints.config_keys import CheckedConfig
 from compression.checkpoints.facts import ModelFacts
@@ -150,11 +151,14 @@ def _tokenizer_problems(folder: Path, config: CheckedConfig) -> list[Problem]:
 def _facts(
     folder: Path, config: CheckedConfig, tensors: dict[str, TensorInfo], sentence: SentenceHead | None
 ) -> ModelFacts:
-    weights = [tensors[name] for name in expected_tensors(config)]
+    expected = expected_tensors(config)
+    weights = [tensors[name] for name in expected]
     by_format: Counter[str] = Counter()
     for tensor in weights:
         by_format[tensor.dtype] += tensor.elements
     task = task_of(config)
+    types = [shape[0] for name, shape in expected.items() if name.endswith("token_type_embeddings.weight")]
+    reads_padding = needs_padding(config) or BODIES[config.model_type].positions_after_padding
     return ModelFacts(
         architecture=config.model_type,
         task=task,
@@ -167,6 +171,8 @@ def _facts(
         vocabulary_size=config.vocab_size,
         vocabulary=vocabulary_digest(folder),
         max_length=min(config.max_length, (sentence and sentence.max_length) or config.max_length),
+        token_types=sum(types),
+        pad_token_id=config.pad_token_id if reads_padding else None,
         sentence=sentence,
         parameters=by_format.total(),
         bytes=sum((folder / file).stat().st_size for file in {tensor.file for tensor in weights}),

@@ -16,6 +16,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from compression.architectures import Anatomy, anatomy_for, anatomy_of
 from compression.checkpoints import plankwright_model
+from compression.checkpoints.config import parse_config
 from compression.checkpoints.facts import ModelFacts, ProblemType
 from compression.checkpoints.inspection import checkpoint_files, inspect_checkpoint, sanitized_config
 from compression.checkpoints.plankwright_model import (
@@ -27,7 +28,7 @@ from compression.checkpoints.plankwright_model import (
     packed,
     unpacked,
 )
-from compression.checkpoints.sentence import write_sentence_files
+from compression.checkpoints.sentence import SETTINGS, write_sentence_files
 from compression.checkpoints.weights import OWN_FORM, SINGLE
 from compression.errors import InputError, Problem
 
@@ -200,6 +201,19 @@ def save_checkpoint(
         _name_tokenizer(source, folder)
     if source.facts.sentence is not None:
         write_sentence_files(source.folder, folder, model.config.hidden_size)
+    _limit_lengths(source, folder)
+
+
+def _limit_lengths(source: Source, folder: Path) -> None:
+    """Where the model takes less than the source did, make its files cut texts to what it takes."""
+    room = parse_config(json.loads((folder / "config.json").read_bytes())).max_length
+    if room >= source.facts.max_length:
+        return
+    for name, key in (("tokenizer_config.json", "model_max_length"), (SETTINGS, "max_seq_length")):
+        if (folder / name).exists():
+            content = json.loads((folder / name).read_bytes())
+            content[key] = min(content.get(key) or room, room)
+            (folder / name).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
 def with_tokenizer(source: Source, changed: str) -> Source:

@@ -62,6 +62,11 @@ class BaseTask(Settings):
     """What is right for the evaluation rows: their labels, or where they have none the original's answers."""
 
     @property
+    def reads_pairs(self) -> bool:
+        """Whether a model reads two texts as one row, which token types may tell apart."""
+        return len(self.columns_read) > 1
+
+    @property
     def usual_metrics(self) -> tuple[MetricName, ...]:
         """What can be measured of rows with labels, the usual metric first."""
         raise NotImplementedError

@@ -13,6 +13,7 @@ from compression.checkpoints.loading import Source
 from compression.data.encoding import Array, Encoded, pad_piece
 from compression.data.ingest import read_split
 from compression.data.summary import SplitName
+from compression.errors import InputError, Problem
 from compression.tasks.behaviour import behaviour_of
 from compression.tasks.resolution import Task
 
@@ -20,18 +21,33 @@ EXTRA = "extra."
 
 
 def encode_split(source: Source, dataset: Path, split: SplitName, task: Task, cache: Path | None) -> Encoded:
-    """Encode one split, or read it from the cache folder when the same content has been encoded before."""
+    """Encode one split, or read it from the cache folder when the same content has been encoded before.
+
+    Raises:
+        InputError: the rows are nothing that the model can read.
+    """
+    encoded = _encoded(source, dataset, split, task, cache)
+    types = source.facts.token_types
+    if types and encoded.segments is not None and encoded.segments.max() >= types:
+        message = (
+            f"the tokenizer gives the second text of a pair a token type of its own, and the model knows {types}: "
+            "leave token_type_ids out of model_input_names"
+        )
+        raise InputError(Problem("unknown_token_type", message, "tokenizer_config.json#/model_input_names"))
+    return behaviour_of(task).equipped(encoded, source.tokenizer)
+
+
+def _encoded(source: Source, dataset: Path, split: SplitName, task: Task, cache: Path | None) -> Encoded:
     behaviour, table = behaviour_of(task), _rows(dataset, split, task)
     encode = behaviour.encode_to_learn if split == "train" else behaviour.encode
     if cache is None:
-        return behaviour.equipped(encode(source.tokenizer, table), source.tokenizer)
+        return encode(source.tokenizer, table)
     entry = cache / f"encoded-{_content_key(source.folder, dataset / f'{split}.parquet', task, encode)}"
     if entry.exists():
-        encoded = _read(entry, task, table, pad_piece(source.tokenizer))
-    else:
-        encoded = encode(source.tokenizer, table)
-        _write(encoded, entry)
-    return behaviour.equipped(encoded, source.tokenizer)
+        return _read(entry, task, table, pad_piece(source.tokenizer))
+    encoded = encode(source.tokenizer, table)
+    _write(encoded, entry)
+    return encoded
 
 
 def _rows(dataset: Path, split: SplitName, task: Task) -> pa.Table:

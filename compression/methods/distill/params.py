@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from compression.checkpoints.facts import Architecture, ModelFacts, TaskType
+from compression.checkpoints.facts import TIED, Architecture, ModelFacts, TaskType
 from compression.checkpoints.traits import Trait, architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
 from compression.methods.layer_choice import LayerChoice, equal_modules
@@ -166,6 +166,11 @@ def _embedding(model: ModelFacts) -> str | None:
     return f"{model.sentence.pooling} of {model.hidden_size} channels{length}"
 
 
+def _answers(model: ModelFacts) -> int | None:
+    """How many word pieces it may answer with: rows of its table, which may have more than the tokenizer has pieces."""
+    return model.vocabulary_size if model.task in TIED else None
+
+
 def disagreements(student: ModelFacts, model: ModelFacts) -> Iterator[Problem]:
     """Why a model cannot be the student of another."""
     for what, own, wanted in (
@@ -175,6 +180,8 @@ def disagreements(student: ModelFacts, model: ModelFacts) -> Iterator[Problem]:
         ("labels", student.labels[:20], model.labels[:20]),
         ("number of labels", len(student.labels), len(model.labels)),
         ("way to make one vector of a text", _embedding(student), _embedding(model)),
+        ("pad_token_id", student.pad_token_id, model.pad_token_id),
+        ("number of word pieces to answer with", *(_answers(facts) for facts in (student, model))),
     ):
         if own != wanted:
             message = f"the student must have the model's {what}, {wanted}, and has {own}"

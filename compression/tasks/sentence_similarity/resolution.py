@@ -59,6 +59,10 @@ class SentenceSimilarityTask(BaseTask):
     normalize: bool
 
     @property
+    def reads_pairs(self) -> bool:
+        return False  # each text is a row of its own
+
+    @property
     def usual_metrics(self) -> tuple[MetricName, ...]:
         return ("spearman", "pearson", "cosine")
 

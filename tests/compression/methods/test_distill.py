@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from transformers import AutoTokenizer
 
+from compression.checkpoints.facts import Architecture, TaskType
 from compression.checkpoints.inspection import inspect_checkpoint
 from compression.errors import InputError, Stopped
 from compression.events import EventWriter
@@ -142,6 +144,66 @@ def test_a_student_with_other_word_pieces_is_refused(tmp_path: Path) -> None:
     (tmp_path / "trimmed").mkdir()
     with pytest.raises(InputError, match="put distill before trim_vocabulary"):
         make_spec(tmp_path / "trimmed", trimmed)
+
+
+UNREAD: list[tuple[Architecture, TaskType, dict[str, Any], dict[str, Any], str, str]] = [
+    (
+        "bert",
+        "text-classification",
+        {"type_vocab_size": 1},
+        {"pairs": True},
+        "/steps/0/student/model",
+        "one type",
+    ),
+    ("bert", "question-answering", {"type_vocab_size": 1}, {}, "/steps/0/student/model", "one type alone"),
+    ("bert", "fill-mask", {"vocab_size": 200}, {}, "/steps/0/student/model", "answer with, 180, and has 200"),
+    (
+        "bert",
+        "fill-mask",
+        {"max_position_embeddings": 32},
+        {},
+        "/task/max_length",
+        "32 word pieces at the most",
+    ),
+    (
+        "roberta",
+        "token-classification",
+        {"pad_token_id": 2},
+        {},
+        "/steps/0/student/model",
+        "pad_token_id, 1, and has 2",
+    ),
+]
+
+
+@pytest.mark.parametrize(("architecture", "task", "config", "rows", "place", "reason"), UNREAD)
+def test_a_student_that_cannot_read_the_rows_is_refused_with_the_cure(
+    tmp_path: Path,
+    architecture: Architecture,
+    task: TaskType,
+    config: dict[str, Any],
+    rows: dict[str, Any],
+    place: str,
+    reason: str,
+) -> None:
+    student = make_tiny_checkpoint(tmp_path / "student", architecture, task=task, **config)
+    with pytest.raises(InputError, match=reason) as refused:
+        make_spec(tmp_path, [of_given(student)], architecture=architecture, task=task, **rows)
+    assert [p.place for p in refused.value.problems] == [place]
+
+
+def test_a_student_with_less_room_brings_files_that_cut_texts_to_it(tmp_path: Path) -> None:
+    """Single texts have no second token type either."""
+    config: dict[str, Any] = {"max_position_embeddings": 16, "type_vocab_size": 1}
+    for task in ("text-classification", "sentence-similarity"):
+        folder = tmp_path / task
+        student = make_tiny_checkpoint(folder / "student", task=task, **config)
+        step = of_given(student, training={"max_steps": 1})
+        run_to_end(make_spec(folder, [step], task=task, settings={"max_length": 16}), folder / "out")
+        assert AutoTokenizer.from_pretrained(folder / "out" / "model").model_max_length == 16
+    assert inspect_checkpoint(folder / "out" / "model").max_length == 16
+    settings = json.loads((folder / "out" / "model" / "sentence_bert_config.json").read_text())
+    assert settings["max_seq_length"] == 16
 
 
 IMPOSSIBLE: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
