@@ -19,13 +19,12 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks import process
 from benchmarks.data import CACHE, SHARED, CacheOption, Corpus, SharedOption, Task, fine_tuned, read_corpus
 from benchmarks.process import pin_to_cores
 from benchmarks.results import RESULTS, Draft, ResultsOption, Row, Target, record
-from benchmarks.runs import Material
+from benchmarks.runs import Material, compress
 from compression.report.schema import FileResult, Report
-from compression.spec import ONNX_FILES, Recipe, RunSpec, Runtime, resolve
+from compression.spec import ONNX_FILES
 
 LAYERS = 3
 DELIVERED = ONNX_FILES["onnx-int8"]
@@ -63,7 +62,7 @@ def main(
             original = in_float32(fine_tuned(Task.SST2, shared, cache), folder / "original")
             (corpus.with_train_rows(rows) if rows else corpus).write(Path(scratch))
             material = Material.prepare(original, Path(scratch))
-            reports = [compress(material, seed, epochs, threads, folder / "result") for seed in range(seeds)]
+            reports = [deliver(material, seed, epochs, threads, folder / "result") for seed in range(seeds)]
             compare_quality(reports, draft)
     if PartName.LATENCY in only:
         with record("delivered", "latency", "Latency of the delivered model", results) as draft:
@@ -84,37 +83,26 @@ def in_float32(model: Path, folder: Path) -> Path:
     return folder
 
 
-def compress(material: Material, seed: int, epochs: float, threads: int, result: Path) -> Report:
+def deliver(material: Material, seed: int, epochs: float, threads: int, result: Path) -> Report:
     """One job in a process of its own; `result` then holds its artifacts and its model."""
-    recipe = Recipe.model_validate(
-        {
-            "task": {"type": "text-classification", "max_length": 128},
-            "steps": [
-                {"method": "theseus", "successor_layers": LAYERS, "training": {"epochs": epochs}},
-                {"method": "quantize", "scheme": "int8-dynamic"},
-            ],
-            "evaluation": {"split": "test", "latency": {"batch_sizes": BATCHES}},
-            "exports": ["safetensors", "onnx"],
-            "seed": seed,
-        }
+    if result.exists():
+        shutil.rmtree(result)
+    steps: list[dict[str, Any]] = [
+        {"method": "theseus", "successor_layers": LAYERS, "training": {"epochs": epochs}},
+        {"method": "quantize", "scheme": "int8-dynamic"},
+    ]
+    done = compress(
+        material,
+        steps,
+        result,
+        seed=seed,
+        threads=threads,
+        split="test",
+        batch_sizes=BATCHES,
+        exports=["safetensors", "onnx"],
     )
-    spec = RunSpec(
-        model=material.model,
-        dataset=material.dataset,
-        plan=resolve(recipe, material.facts, material.summary),
-        runtime=Runtime(threads=threads, device="cpu"),
-    )
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "spec.json").write_text(spec.model_dump_json())
-        command = ["compression", "run", str(folder / "spec.json"), "--out", str(folder / "out")]
-        process.run(command, threads=threads, log=folder / "log")
-        if result.exists():
-            shutil.rmtree(result)
-        shutil.copytree(folder / "out", result)
-    report = Report.model_validate_json((result / "artifacts" / "report.json").read_bytes())
-    print(f"seed {seed}: {report.retention:.4f} kept in {report.size_ratio:.1%}", file=sys.stderr)
-    return report
+    print(f"seed {seed}: {done.report.retention:.4f} kept in {done.report.size_ratio:.1%}", file=sys.stderr)
+    return done.report
 
 
 def compare_quality(reports: list[Report], draft: Draft) -> None:

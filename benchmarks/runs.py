@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +15,7 @@ from compression.data.ingest import SPLITS, ingest_dataset
 from compression.data.summary import DatasetSummary
 from compression.events import Phase, PhaseEvent, ProgressEvent, parse_event
 from compression.report.schema import Report
-from compression.spec import Recipe, RunSpec, Runtime, resolve
+from compression.spec import Export, Recipe, RunSpec, Runtime, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,12 @@ class Figures:
     label_loyalty: float | None
     """None for regression."""
     probability_loyalty: float
+    bytes: int | None = None
+    """Of the weights that are delivered; the paper's recipe delivers none."""
+    latency_ms: float | None = None
+    """Of one row of median length, one thread."""
+    speedup: float | None = None
+    """The original's latency over it, both in one process by turns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,40 +85,64 @@ def run_reference(material: Material, *, threads: int, **options: str | int | fl
     )
 
 
-def run_engine(
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """A run of the engine, as its process was seen and as it reports itself."""
+
+    finished: process.Finished
+    report: Report
+
+
+def compress(
     material: Material,
-    step: dict[str, Any],
+    steps: list[dict[str, Any]],
+    out: Path,
     *,
     seed: int,
     threads: int,
-    batch_size: int = 32,
     length: int = 128,
     split: Literal["validation", "test"] = "validation",
-) -> Figures:
-    """`step` is one step of a recipe as a user would send it."""
+    batch_sizes: Sequence[int] = (1,),
+    exports: Sequence[Export] = ("safetensors",),
+    checkpoint_seconds: float = 3600,
+) -> Compression:
+    """`steps` are those of a recipe as a user would send it; what the engine leaves behind is put into `out`."""
     recipe = Recipe.model_validate(
         {
-            "task": {"type": "text-classification", "max_length": length},
-            "steps": [step],
-            "evaluation": {"split": split, "latency": {"batch_sizes": [1]}},
+            "task": {"type": material.facts.task, "max_length": length},
+            "steps": steps,
+            "evaluation": {"split": split, "latency": {"batch_sizes": batch_sizes}},
+            "exports": exports,
             "seed": seed,
         }
     )
-    plan = resolve(recipe, material.facts, material.summary)
     spec = RunSpec(
         model=material.model,
         dataset=material.dataset,
-        plan=plan,
-        runtime=Runtime(threads=threads, device="cpu"),
+        plan=resolve(recipe, material.facts, material.summary),
+        runtime=Runtime(threads=threads, device="cpu", checkpoint_seconds=checkpoint_seconds),
     )
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "spec.json").write_text(spec.model_dump_json())
-        command = ["compression", "run", str(folder / "spec.json"), "--out", str(folder / "out")]
-        finished = process.run(command, threads=threads, log=folder / "log")
-        report = Report.model_validate_json((folder / "out" / "artifacts" / "report.json").read_bytes())
+    out.mkdir(parents=True)
+    (out / "spec.json").write_text(spec.model_dump_json())
+    command = ["compression", "run", str(out / "spec.json"), "--out", str(out)]
+    finished = process.run(command, threads=threads, log=out / "log")
+    return Compression(finished, Report.model_validate_json((out / "artifacts" / "report.json").read_bytes()))
+
+
+def run_engine(material: Material, step: dict[str, Any], *, batch_size: int = 32, **options: Any) -> Figures:
+    """`step` is the one of the recipe, `options` are those of `compress`."""
+    with tempfile.TemporaryDirectory() as folder:
+        return figures_of(compress(material, [step], Path(folder) / "out", **options), batch_size)
+
+
+def figures_of(compression: Compression, batch_size: int = 32) -> Figures:
+    finished, report = compression.finished, compression.report
     begin, warm, end = training_moments(finished.lines)
-    rate = [batch_size * (end.step - at.step) / (end.line.wall - at.line.wall) for at in (begin, warm)]
+    seconds = [end.line.wall - at.line.wall for at in (begin, warm)]
+    rate = [
+        batch_size * (end.step - at.step) / taken if taken else 0.0
+        for at, taken in zip((begin, warm), seconds, strict=True)
+    ]
     loyal = report.loyalty
     before, after = (side.metrics[report.metric].value for side in (report.before, report.after))
     return Figures(
@@ -126,6 +157,9 @@ def run_engine(
         retention=after / before,
         label_loyalty=loyal.label.value if loyal.label else None,
         probability_loyalty=loyal.probability.value,
+        bytes=report.files[0].bytes,
+        latency_ms=report.files[0].latency[0].median_ms,
+        speedup=report.speedup[1],
     )
 
 

@@ -104,10 +104,10 @@ class Bench:
         padded = f"every row padded to {LENGTH}" if padding == "max" else "dynamic padding"
         return Arm(f"paper's recipe, {padded}", learning_rate, run)
 
-    def engine(self, learning_rate: float) -> Arm:
+    def engine(self, learning_rate: float, preset: str = "fast") -> Arm:
         step = {
             "method": "theseus",
-            "preset": "fast",
+            "preset": preset,
             "successor_layers": LAYERS,
             "schedule": {"type": "linear", "base_rate": BASE_RATE, "full_at": FULL_AT},
             "training": {
@@ -124,7 +124,7 @@ class Bench:
                 self.material, step, seed=seed, threads=self.threads, batch_size=BATCH, length=LENGTH
             )
 
-        return Arm("engine, preset fast", learning_rate, run)
+        return Arm(f"engine, preset {preset}", learning_rate, run)
 
 
 def main(
@@ -148,7 +148,7 @@ def main(
             corpus = sst2.filling(Tokenizer.from_file(str(model / "tokenizer.json")), LENGTH)
         with (
             record("theseus", comparison, setting.title, results) as draft,
-            _bench(corpus.with_train_rows(rows or length * BATCH), model, length, threads) as bench,
+            bench_on(corpus.with_train_rows(rows or length * BATCH), model, length, threads) as bench,
         ):
             _compare(setting, bench, seeds, draft)
 
@@ -156,7 +156,7 @@ def main(
 def _compare(setting: Setting, bench: Bench, seeds: int, draft: Draft) -> None:
     rates = (PAPER_RATE, PRODUCT_RATE) if setting.accuracy else (PAPER_RATE,)
     arms = [arm for rate in rates for arm in (bench.paper(rate, setting.padding), bench.engine(rate))]
-    runs = _take_turns(arms, seeds, draft)
+    runs = take_turns(arms, seeds, draft)
     paper, engine = ([run for done in runs[side::2] for run in done] for side in (0, 1))
     compare_speed(paper, engine, setting.speedup, draft)
     if setting.memory:
@@ -174,25 +174,26 @@ def _compare(setting: Setting, bench: Bench, seeds: int, draft: Draft) -> None:
 
 
 @contextmanager
-def _bench(corpus: Corpus, model: Path, steps: int, threads: int) -> Iterator[Bench]:
+def bench_on(corpus: Corpus, model: Path, steps: int, threads: int) -> Iterator[Bench]:
+    """What the arms share, on the disk as long as they run."""
     with tempfile.TemporaryDirectory() as name:
         corpus.write(Path(name))
         yield Bench(Material.prepare(model, Path(name)), steps, threads)
 
 
-def _take_turns(arms: list[Arm], seeds: int, draft: Draft) -> list[list[Figures]]:
-    """Every arm once per seed, one after the other: what disturbs the machine disturbs all alike."""
+def take_turns(arms: list[Arm], seeds: int, draft: Draft) -> list[list[Figures]]:
+    """Every arm once per seed, one after the other: what disturbs the machine disturbs all alike. A row for each."""
     runs: list[list[Figures]] = [[] for _ in arms]
     for seed in range(seeds):
         for arm, done in zip(arms, runs, strict=True):
             done.append(arm.run(seed))
             said = f"seed {seed}, {arm.name}, rate {arm.learning_rate:g}: {done[-1].examples_per_second:.1f} examples/s"
             print(f"{said}, {done[-1].after:.4f}, {done[-1].wall_seconds:.0f} s", file=sys.stderr)
-    draft.rows += [_row(arm, done) for arm, done in zip(arms, runs, strict=True)]
+    draft.rows += [row_of(arm, done) for arm, done in zip(arms, runs, strict=True)]
     return runs
 
 
-def _row(arm: Arm, runs: list[Figures]) -> Row:
+def row_of(arm: Arm, runs: list[Figures]) -> Row:
     loyal = [run.label_loyalty for run in runs if run.label_loyalty is not None]
     return {
         "recipe": arm.name,
