@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 WARM_UP = 20
 """Training steps left out of every warm throughput."""
@@ -31,7 +32,14 @@ class Finished:
     peak_rss_bytes: int
 
 
-def run(arguments: Sequence[str], *, threads: int, log: Path) -> Finished:
+def run(
+    arguments: Sequence[str | Path],
+    *,
+    threads: int,
+    log: Path,
+    python: Sequence[str | Path] = (sys.executable, "-m"),
+    environment: Mapping[str, str] = MappingProxyType({}),
+) -> Finished:
     """Run `python -m ARGUMENTS`, offline, with as many threads, its standard error to `log`.
 
     The peak is the kernel's own figure. It starts at the size of this process, from which the new one is forked, so
@@ -43,11 +51,11 @@ def run(arguments: Sequence[str], *, threads: int, log: Path) -> Finished:
     with (
         log.open("w") as errors,
         subprocess.Popen(
-            [sys.executable, "-m", *arguments],
+            [*python, *arguments],
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env=os.environ | limits | quiet,
+            env={**os.environ, **limits, **quiet, **environment},
         ) as process,
     ):
         assert process.stdout is not None

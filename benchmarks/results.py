@@ -55,6 +55,14 @@ class Target(_Stored):
         return self.at_most is not None and self.measured <= self.at_most
 
 
+class Chart(_Stored):
+    """Which columns of a table its picture shows: two of numbers, of both the higher the better, and one of names."""
+
+    x: str
+    y: str
+    names: str
+
+
 class Part(_Stored):
     """One table of a benchmark, and how it came about."""
 
@@ -69,6 +77,7 @@ class Part(_Stored):
     """All with the same keys, which head the columns."""
     targets: list[Target]
     notes: list[str]
+    chart: Chart | None = None
 
 
 @dataclass(slots=True)
@@ -78,6 +87,7 @@ class Draft:
     rows: list[Row] = field(default_factory=list)
     targets: list[Target] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    chart: Chart | None = None
 
 
 @contextmanager
@@ -96,6 +106,7 @@ def record(benchmark: str, part: str, title: str, results: Path = RESULTS) -> It
         rows=draft.rows,
         targets=draft.targets,
         notes=draft.notes,
+        chart=draft.chart,
     )
     parts = read(results / f"{benchmark}.json") | {part: finished}
     results.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """A model and rows, ready for both: the tsv files for the paper's recipe, the same rows ingested for the engine."""
+    """A model and rows, ready for both: the files for the paper's recipe, the same rows ingested for the engine."""
 
     model: Path
     files: Path
@@ -56,9 +56,10 @@ class Material:
 
     @classmethod
     def prepare(cls, model: Path, files: Path) -> "Material":
-        """`files` holds `train.tsv`, `validation.tsv` and `test.tsv`; the ingested dataset is put beside them."""
+        """`files` holds what a corpus writes; the ingested dataset is put beside it."""
         dataset = files / "dataset"
-        summary = ingest_dataset({split: files / f"{split}.tsv" for split in SPLITS}, dataset, None, 0)
+        written = {split: next(files.glob(f"{split}.*")) for split in SPLITS}
+        summary = ingest_dataset(written, dataset, None, 0)
         return cls(model, files, dataset, inspect_checkpoint(model), summary)
 
 
@@ -93,7 +94,7 @@ class Compression:
     report: Report
 
 
-def compress(
+def write_spec(
     material: Material,
     steps: list[dict[str, Any]],
     out: Path,
@@ -105,8 +106,8 @@ def compress(
     batch_sizes: Sequence[int] = (1,),
     exports: Sequence[Export] = ("safetensors",),
     checkpoint_seconds: float = 3600,
-) -> Compression:
-    """`steps` are those of a recipe as a user would send it; what the engine leaves behind is put into `out`."""
+) -> Path:
+    """A run in the new folder `out`; `steps` are those of a recipe as a user would send it."""
     recipe = Recipe.model_validate(
         {
             "task": {"type": material.facts.task, "max_length": length},
@@ -124,7 +125,15 @@ def compress(
     )
     out.mkdir(parents=True)
     (out / "spec.json").write_text(spec.model_dump_json())
-    command = ["compression", "run", str(out / "spec.json"), "--out", str(out)]
+    return out / "spec.json"
+
+
+def compress(
+    material: Material, steps: list[dict[str, Any]], out: Path, *, threads: int, **options: Any
+) -> Compression:
+    """What the engine leaves behind is put into the new folder `out`; `options` are those of `write_spec`."""
+    spec = write_spec(material, steps, out, threads=threads, **options)
+    command = ["compression", "run", str(spec), "--out", str(out)]
     finished = process.run(command, threads=threads, log=out / "log")
     return Compression(finished, Report.model_validate_json((out / "artifacts" / "report.json").read_bytes()))
 

@@ -102,7 +102,7 @@ def _bar_pair(
 
 def _line_chart(name: str, points: Sequence[Point], last_step: int) -> LineChart:
     steps, values = [p.step for p in points], [p.value for p in points]
-    y_ticks = [0.0, 0.5, 1.0] if name in _UNIT_RANGE else _round_ticks(min(values), max(values))
+    y_ticks = [0.0, 0.5, 1.0] if name in _UNIT_RANGE else round_ticks(min(values), max(values))
     low, high = y_ticks[0], y_ticks[-1]
 
     def path(series: Sequence[float]) -> str:
@@ -122,7 +122,7 @@ def _line_chart(name: str, points: Sequence[Point], last_step: int) -> LineChart
     )
 
 
-def _round_ticks(low: float, high: float) -> list[float]:
+def round_ticks(low: float, high: float) -> list[float]:
     """Three to five round values that enclose both ends."""
     span = high - low or abs(high) or 1.0
     power = 10.0 ** math.floor(math.log10(span / 3))

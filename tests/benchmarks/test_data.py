@@ -1,10 +1,11 @@
+import json
 from pathlib import Path
 
 import pytest
 import typer
 from tokenizers import Tokenizer
 
-from benchmarks.data import MRPC_VALIDATION_ROWS, Corpus, Task, read_corpus
+from benchmarks.data import CUT_FOR_VALIDATION, Corpus, Task, read_corpus
 from tests.checkpoints import make_tiny_checkpoint
 
 
@@ -16,7 +17,7 @@ def shared(tmp_path: Path) -> Path:
         "sst2/dev.tsv": "sentence\tlabel\nfine \t1\n",
         "sst2/stsa.binary.test": "0 an awful plot\n",
         "mrpc/msr_paraphrase_train.txt": "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n"
-        + "".join(f'1\t2\t3\tHe said "{i}.\tSaid he.\n' for i in range(MRPC_VALIDATION_ROWS + 2)),
+        + "".join(f'1\t2\t3\tHe said "{i}.\tSaid he.\n' for i in range(CUT_FOR_VALIDATION[Task.MRPC] + 2)),
         "mrpc/msr_paraphrase_test.txt": "\ufeffQuality\t#1 ID\t#2 ID\t#1 String\t#2 String\n0\t2\t3\tA.\tB.\n",
         "stsb/sts-train.csv": "genre\tfile\tyear\t1\t4.500\tA man.\tA woman.\tlicence\tlicence\n",
         "stsb/sts-dev.csv": "genre\tfile\tyear\t1\t0\tA cat.\tA dog.\n",
@@ -30,11 +31,11 @@ def shared(tmp_path: Path) -> Path:
 
 
 def test_rows_keep_their_quotes_and_lose_what_is_not_asked_for(shared: Path) -> None:
-    sst2, mrpc, stsb = (read_corpus(task, shared) for task in Task)
+    sst2, mrpc, stsb = (read_corpus(task, shared) for task in (Task.SST2, Task.MRPC, Task.STSB))
     assert sst2.train == [('says "good', "1"), ("bad", "0")]
     assert sst2.test == [("an awful plot", "0")]
     assert len(mrpc.train) == 2
-    assert len(mrpc.validation) == MRPC_VALIDATION_ROWS
+    assert len(mrpc.validation) == CUT_FOR_VALIDATION[Task.MRPC]
     assert mrpc.train[0] == ('He said "0.', "Said he.", "1")
     assert stsb.train == [("A man.", "A woman.", "4.500")]
 
@@ -42,6 +43,33 @@ def test_rows_keep_their_quotes_and_lose_what_is_not_asked_for(shared: Path) -> 
 def test_written_rows_have_a_header_and_no_quoting(shared: Path, tmp_path: Path) -> None:
     read_corpus(Task.SST2, shared).write(tmp_path / "out")
     assert (tmp_path / "out" / "train.tsv").read_text() == 'sentence\tlabel\nsays "good\t1\nbad\t0\n'
+
+
+def test_words_and_questions_are_written_as_lists(tmp_path: Path) -> None:
+    files = {
+        "wnut17/wnut17train.conll": "The\tO\nRhine\tB-location\n\t\nYes\tO\n",
+        "wnut17/emerging.dev.conll": "No\tO\n",
+        "wnut17/emerging.test.annotated": "Oslo\tB-location\n",
+        "squad/train-v1.1-part.json": squad(CUT_FOR_VALIDATION[Task.SQUAD] + 1),
+        "squad/dev-v1.1-part.json": squad(2),
+    }
+    for name, text in files.items():
+        file = tmp_path / "data" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    wnut, questions = (read_corpus(task, tmp_path) for task in (Task.WNUT17, Task.SQUAD))
+    assert wnut.train == [(("The", "Rhine"), ("O", "B-location")), (("Yes",), ("O",))]
+    assert wnut.test == [(("Oslo",), ("B-location",))]
+    assert (len(questions.train), len(questions.test)) == (1, 2)
+    wnut.write(tmp_path / "out")
+    first = (tmp_path / "out" / "train.jsonl").read_text().splitlines()[0]
+    assert json.loads(first) == {"tokens": ["The", "Rhine"], "tags": ["O", "B-location"]}
+
+
+def squad(questions: int) -> str:
+    answers = [{"text": "Rhine", "answer_start": 4}]
+    asked = [{"id": str(i), "question": "What?", "answers": answers} for i in range(questions)]
+    return json.dumps({"data": [{"paragraphs": [{"context": "The Rhine", "qas": asked}]}]})
 
 
 def test_a_missing_folder_says_what_to_name(tmp_path: Path) -> None:

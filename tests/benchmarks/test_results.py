@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.results import RESULTS, Target, read, record
+from benchmarks.results import RESULTS, Chart, Target, read, record
 
 
 @pytest.mark.parametrize(
@@ -45,12 +45,13 @@ def test_a_measurement_that_fails_leaves_nothing(tmp_path: Path) -> None:
 def test_the_page_shows_each_promise_and_each_table(tmp_path: Path) -> None:
     with record("theseus", "sst2", "Training", tmp_path) as draft:
         draft.rows += [
-            {"recipe": "paper | port", "examples/s": 15.26},
-            {"recipe": "engine", "examples/s": 12345.6},
+            {"recipe": "paper | port", "examples/s": 15.26, "accuracy": 0.8},
+            {"recipe": "engine", "examples/s": 12345.6, "accuracy": 0.8},
         ]
         draft.targets.append(Target(what="speed", measured=36.2, at_least=35, unit="times"))
         draft.targets.append(Target(what="memory", measured=0.7, at_most=0.5))
         draft.notes.append("A note.")
+        draft.chart = Chart(x="examples/s", y="accuracy", names="recipe")
     readme, front = tmp_path / "README.md", tmp_path / "FRONT.md"
     front.write_text(f"Before.\n{report.FRONT_TABLE[0]}\nold\n{report.FRONT_TABLE[1]}\nAfter.\n")
     report.main(results=tmp_path, readme=readme, front=front)
@@ -61,14 +62,18 @@ def test_the_page_shows_each_promise_and_each_table(tmp_path: Path) -> None:
     assert "old" not in front.read_text()
     assert "| Training | speed | at least 35 times | 36.2 times | yes |" in page
     assert "| Training | memory | at most 0.5 | 0.7 | **no** |" in page
-    assert r"| paper \| port | 15.26 |" in page
-    assert "| engine | 12,346 |" in page
+    assert r"| paper \| port | 15.26 | 0.8 |" in page
+    assert "| engine | 12,346 | 0.8 |" in page
     assert "- A note." in page
+    assert "![accuracy over examples/s](pictures/theseus-sst2.svg)" in page
+    assert "paper | port</text>" in (tmp_path / "pictures" / "theseus-sst2.svg").read_text()
     assert "cores of" in page
 
 
 def test_the_pages_are_those_of_the_result_files() -> None:
-    parts = [part for file in sorted(RESULTS.glob("*.json")) for part in read(file).values()]
+    parts = report.read_all(RESULTS)
+    for name, svg in report.pictures(parts).items():
+        assert (report.README.parent / name).read_text("utf-8") == svg, "run python -m benchmarks.report"
     assert report.README.read_text("utf-8") == report.render(parts), "run python -m benchmarks.report"
     page = report.FRONT.read_text("utf-8")
     assert page == report.with_summary(page, parts), "run python -m benchmarks.report"

@@ -1,0 +1,167 @@
+"""Every method beside the others: what is left of quality, bytes and time, with as many training steps for all.
+
+    python -m benchmarks.methods [--tasks mrpc] [--seeds 3] [--steps 250] [--rows 4000]
+
+Each method makes a model of half the depth, or of as many bytes as that; quantisation has its own size. Weights are
+chosen on the validation rows and measured on the test rows. A measurement that is interrupted goes on where it was.
+TextBrewer takes part where it is installed: `pip install '.[benchmarks]'`.
+"""
+
+import json
+import tempfile
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks import process
+from benchmarks.data import CACHE, SHARED, CacheOption, SharedOption, Task
+from benchmarks.ledger import Ledger, unfinished
+from benchmarks.process import pin_to_cores
+from benchmarks.quality import material_of
+from benchmarks.results import RESULTS, Chart, ResultsOption, Row, record
+from benchmarks.runs import Figures, Material, run_engine, write_spec
+from compression.checkpoints.facts import TaskType
+from compression.registry import METHODS
+
+LAYERS = 3
+STEPS: dict[str, dict[str, Any]] = {
+    "theseus": {"method": "theseus", "successor_layers": LAYERS},
+    "theseus, distilled": {"method": "theseus", "successor_layers": LAYERS, "distillation": {}},
+    "layer_drop": {"method": "layer_drop", "keep_layers": LAYERS},
+    "truncate and fine-tune": {
+        "method": "layer_drop",
+        "keep_layers": LAYERS,
+        "strategy": "top",
+        "distillation": None,
+    },
+    "distill": {"method": "distill", "student_layers": LAYERS},
+    "distill, patient": {"method": "distill", "preset": "patient", "student_layers": LAYERS},
+    "tinybert": {"method": "tinybert", "student_layers": LAYERS},
+    "share": {"method": "share", "groups": LAYERS},
+    "narrow": {"method": "narrow", "intermediate_size": 384},
+    "low_rank": {"method": "low_rank", "keep_share": 0.763},
+    "prune": {"method": "prune", "sparsity": 0.27},
+    "ladabert": {"method": "ladabert", "ratio": 1.35},
+    "trim_vocabulary": {"method": "trim_vocabulary", "keep_share": 0.545},
+    "quantize": {"method": "quantize", "scheme": "int8-dynamic"},
+}
+"""By the names of the rows. What does not take layers away takes as many bytes as three of the six layers have."""
+RIVAL = "TextBrewer"
+LENGTH = 128
+LENGTHS: dict[TaskType, int] = {"question-answering": 384}
+"""Word pieces per row, where they are others."""
+RIVALS = [
+    f"{RIVAL} is GeneralDistiller 0.2.1.post1 with the matches published for three layers, begun from the last layer "
+    "of each part; its last weights are measured, not its best.",
+    "bert-squeeze has no row: its release cannot be installed, and its source does not import, beside transformers 5.",
+]
+CHART = Chart(x="times as fast", y="retention", names="method")
+
+
+def main(
+    tasks: Annotated[list[Task], typer.Option()] = list(Task),  # noqa: B006
+    methods: Annotated[list[str], typer.Option(help="Rows of the table.")] = [*STEPS, RIVAL],  # noqa: B006
+    seeds: Annotated[int, typer.Option(min=2)] = 3,
+    rows: Annotated[int, typer.Option(help="Training rows at the most.")] = 4000,
+    steps: Annotated[int, typer.Option(min=20)] = 250,
+    threads: Annotated[int, typer.Option(min=1)] = 2,
+    shared: SharedOption = SHARED,
+    cache: CacheOption = CACHE,
+    results: ResultsOption = RESULTS,
+) -> None:
+    """Measure all methods on all tasks and write results/methods.json."""
+    pin_to_cores(threads)
+    for task in tasks:
+        with (
+            record(
+                "methods", task, f"All methods on {task}, 6 layers to 3 or as many bytes", results
+            ) as draft,
+            unfinished(cache / f"methods-{task}.jsonl") as ledger,
+            tempfile.TemporaryDirectory() as name,
+        ):
+            material = material_of(task, rows, shared, cache, Path(name))
+            for method in methods:
+                if serves(method, material):
+                    run = {"task": task, "rows": rows, "steps": steps, "method": method}
+                    found = measured(method, material, run, steps, seeds, threads, ledger)
+                    draft.rows.append(row_of(method, material, found))
+            draft.rows.sort(key=lambda row: -float(row["retention"] or 0))
+            draft.chart = CHART
+            draft.notes.append(
+                f"{seeds} seeds, {steps} steps of 32 rows, at most {rows:,} training rows; trim_vocabulary and "
+                "quantize train nothing."
+            )
+            draft.notes += RIVALS
+
+
+def serves(method: str, material: Material) -> bool:
+    if method == RIVAL:
+        return find_spec("textbrewer") is not None and material.facts.task != "question-answering"
+    return material.facts.task in METHODS[STEPS[method]["method"]].TASKS
+
+
+def measured(
+    method: str,
+    material: Material,
+    run: dict[str, Any],
+    steps: int,
+    seeds: int,
+    threads: int,
+    ledger: Ledger,
+) -> list[Figures]:
+    """A method's figures, once per seed."""
+    length = LENGTHS.get(material.facts.task, LENGTH)
+    settings: dict[str, Any] = {"threads": threads, "split": "test", "length": length}
+    if method == RIVAL:
+        measure = partial(run_textbrewer, material, with_budget(STEPS["distill"], steps), **settings)
+    else:
+        measure = partial(run_engine, material, with_budget(STEPS[method], steps), **settings)
+    return [ledger.figures(run | {"seed": seed}, partial(measure, seed=seed)) for seed in range(seeds)]
+
+
+def with_budget(step: dict[str, Any], steps: int) -> dict[str, Any]:
+    """A step of a recipe that trains for so many steps, in all else as its method does by default."""
+    kind = METHODS[step["method"]]
+    training = kind.model_validate(step).trains
+    if training is None:
+        return step
+    name = "training" if "training" in kind.model_fields else "recovery"
+    return {**step, name: {**training.model_dump(), "epochs": 100, "max_steps": steps}}
+
+
+def run_textbrewer(material: Material, step: dict[str, Any], *, threads: int, **options: Any) -> Figures:
+    """TextBrewer in a process of its own, with what a run of the engine would get."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "out"
+        spec = write_spec(material, [step], folder, threads=threads, **options)
+        command = ["benchmarks.textbrewer_recipe", str(spec), str(folder / "scratch")]
+        finished = process.run(command, threads=threads, log=folder / "log")
+    return Figures(**json.loads(finished.lines[-1].text))
+
+
+def row_of(method: str, material: Material, runs: list[Figures]) -> Row:
+    loyal = [run.label_loyalty for run in runs if run.label_loyalty is not None]
+    size = mean(run.bytes or 0 for run in runs)
+    return {
+        "method": method,
+        "before": runs[0].before,
+        "after": mean(run.after for run in runs),
+        "sd": stdev(run.after for run in runs),
+        "by seed": " ".join(f"{run.after:.4f}" for run in runs),
+        "retention": mean(run.retention for run in runs),
+        "label loyalty": mean(loyal) if loyal else None,
+        "probability loyalty": mean(run.probability_loyalty for run in runs),
+        "bytes": round(size),
+        "latency, ms": mean(run.latency_ms or 0 for run in runs),
+        "times as fast": mean(run.speedup or 0 for run in runs),
+        "training CPU s": mean(run.training_cpu_seconds for run in runs),
+        "all, CPU s": mean(run.cpu_seconds for run in runs),
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)
