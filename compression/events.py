@@ -102,7 +102,8 @@ class VerifiedEvent(_Event):
     rows: int
     metric: str
     reported: float
-    measured: float
+    measured: float | None
+    """Null where it takes the original to measure it; the answers that are compared are the model's own."""
     largest_difference: float
     """Of any logit from the one that was reported."""
 

@@ -5,7 +5,6 @@ import json
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -82,25 +81,20 @@ def _write_lines(path: Path, rows: Iterable[dict[str, object]]) -> None:
 def _prediction_rows(
     data: Encoded, before: npt.NDArray[np.float32], files: list[Subject]
 ) -> Iterator[dict[str, object]]:
-    """Each evaluation row with logits and answers of all models, so that they can be checked without the dataset."""
+    """Each evaluation row with what all models gave for it, so that they can be checked without the dataset."""
     task = behaviour_of(data.task)
     after = files[0].logits
-
-    def of_row(logits: npt.NDArray[np.float32], row: int) -> list[object]:
-        values: list[object] = data.of_row(logits, row).tolist()
-        return (
-            values if data.marked is not None or data.sequences is not None else cast(list[object], values[0])
-        )
-
+    recorded = [task.recorded(logits, data) for logits in (before, *(file.logits for file in files))]
     for row, values in enumerate(data.table.to_pylist()):
+        old, new, *others = (of_model[row].tolist() for of_model in recorded)
         yield {
             "row": row + 1,
             **values,
-            "before": of_row(before, row),
-            "after": of_row(after, row),
+            "before": old,
+            "after": new,
             "before_answer": task.answer(before, data, row),
             "after_answer": task.answer(after, data, row),
-            "files": {file.name: of_row(file.logits, row) for file in files[1:]},
+            "files": dict(zip((file.name for file in files[1:]), others, strict=True)),
         }
 
 

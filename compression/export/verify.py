@@ -4,16 +4,18 @@ import hashlib
 import json
 import tarfile
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import torch
 from pydantic import TypeAdapter
 from transformers import PreTrainedModel
 
 from compression.checkpoints.loading import Source, load_model, open_source
+from compression.data.encoding import Array
 from compression.errors import InputError, Problem
 from compression.evaluation.onnx_model import OnnxModel
 from compression.evaluation.predict import predict
@@ -21,7 +23,7 @@ from compression.events import VerifiedEvent
 from compression.export.artifacts import SUMS
 from compression.report.schema import FileResult, Report
 from compression.spec import MODEL_TAR
-from compression.tasks.behaviour import behaviour_of
+from compression.tasks.behaviour import Behaviour, behaviour_of
 from compression.tasks.resolution import Task
 
 TASK: TypeAdapter[Task] = TypeAdapter(Task)
@@ -49,29 +51,20 @@ def verify(folder: Path) -> VerifiedEvent:
         source = open_source(Path(scratch) / "model")
         encoded = task.encode(source.tokenizer, table)
         found = [predict(_read_back(file, folder, source), encoded, lambda: None) for file in report.files]
-    headline = report.files[0]
-    differences = [
-        _difference(
-            file,
-            task.comparable(logits),
-            task.comparable(
-                _joined(
-                    [row["after"] if file is headline else row["files"][file.name] for row in rows],
-                    logits.shape[1],
-                )
-            ),
-        )
-        for file, logits in zip(report.files, found, strict=True)
-    ]
-    if encoded.unlabelled.any():
+    headline, differences = report.files[0], []
+    for file, logits in zip(report.files, found, strict=True):
+        reported = [row["after"] if file is headline else row["files"][file.name] for row in rows]
+        differences.append(_difference(file, task, task.recorded(logits, encoded), reported))
+    if encoded.unlabelled.any() and task.RECORDS_LOGITS:
         original = _joined([row["before"] for row in rows], found[0].shape[1])
         encoded = task.labelled(original, encoded)
+    needs_original = report.metric == "cosine" and not task.RECORDS_LOGITS
     return VerifiedEvent(
         files=files,
         rows=len(rows),
         metric=report.metric,
         reported=report.after.metrics[report.metric].value,
-        measured=task.score(report.metric, found[0], encoded),
+        measured=None if needs_original else task.score(report.metric, found[0], encoded),
         largest_difference=max(differences),
     )
 
@@ -82,20 +75,25 @@ def _read_back(file: FileResult, folder: Path, source: Source) -> PreTrainedMode
     return model if file.name == MODEL_TAR else OnnxModel(folder / file.name, model.config, 1)
 
 
-def _difference(
-    file: FileResult, logits: npt.NDArray[np.float32], reported: npt.NDArray[np.float64]
-) -> float:
-    difference = float(np.abs(logits - reported).max())
+def _difference(file: FileResult, task: Behaviour[Any], found: list[Array], recorded: list[Any]) -> float:
+    """The largest between what a model gives for a row and what is written down.
+
+    Raises:
+        InputError: it is larger than rounding explains.
+    """
+    width = found[0].shape[-1] if found[0].ndim else 1
+    numbers, reported = (task.comparable(_joined(rows, width)) for rows in (found, recorded))
+    difference = float(np.abs(numbers - reported).max())
     exact = file.precision == "float32"
     tolerance = TOLERANCE if exact else ROUNDED_TOLERANCE * float(np.abs(reported).max())
     if not difference <= tolerance:
-        message = f"a logit differs by {difference:.2g} from the one reported: this is not the model that was measured"
+        message = f"a result differs by {difference:.2g} from the one reported: this is not the model that was measured"
         raise InputError(Problem("results_differ", message, file.name))
     return difference
 
 
-def _joined(rows: list[list[float]], width: int) -> npt.NDArray[np.float64]:
-    """The logits (K, C) of all rows."""
+def _joined(rows: Sequence[Any], width: int) -> Array:
+    """What was recorded of all rows (K, C)."""
     return np.concatenate([np.reshape(row, (-1, width)) for row in rows])
 
 

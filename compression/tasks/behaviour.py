@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +25,9 @@ T = TypeVar("T", bound=BaseTask)
 
 class Behaviour(ABC, Generic[T]):
     """One task at work. `logits` (K, C) are those of all outputs of a split, in the order of `Encoded`."""
+
+    RECORDS_LOGITS: ClassVar[bool] = True
+    """What is recorded of the original is enough to label rows by."""
 
     def __init__(self, task: T) -> None:
         self.task = task
@@ -50,8 +53,16 @@ class Behaviour(ABC, Generic[T]):
         """What of the logits (K, C) of a batch is kept to measure a model by; all of it, where it is not too much."""
         return logits
 
+    def recorded(self, logits: Array, data: Encoded) -> list[Array]:
+        """What predictions.jsonl says of each row, so that a model is known again by it.
+
+        The logits (k, C), or (C,) where each row has one output.
+        """
+        rows = [data.of_row(logits, row) for row in range(data.table.num_rows)]
+        return rows if data.marked is not None or data.sequences is not None else [row[0] for row in rows]
+
     def comparable(self, logits: Array) -> Array:
-        """Of what is kept, the numbers in which little differences mean little."""
+        """Of what is recorded, the numbers in which little differences mean little."""
         return logits
 
     @abstractmethod

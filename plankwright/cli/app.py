@@ -1,6 +1,6 @@
 """The commands. Imports that take time stand in their bodies, so that `--help` is at once there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -153,8 +153,16 @@ def verify(
     if as_json:
         print_json(found)
     else:
-        scores = f"{found['metric']} {found['measured']:.4f} on {found['rows']} rows, reported {found['reported']:.4f}"
-        say(f"{found['files']} files are whole; {scores}")
+        say(f"{found['files']} files are whole; {_what_was_measured(found)}")
+
+
+def _what_was_measured(found: Mapping[str, Any]) -> str:
+    reported = f"{found['metric']} {found['reported']:.4f}"
+    if found["measured"] is None:
+        return f"the answers on {found['rows']} rows are the reported ones; {reported} takes the original to measure"
+    return (
+        f"{found['metric']} {found['measured']:.4f} on {found['rows']} rows, reported {found['reported']:.4f}"
+    )
 
 
 @app.command()

@@ -113,7 +113,11 @@ def test_without_any_labels_agreement_with_the_original_is_measured(tmp_path: Pa
     assert report.before.metrics[report.metric].value == pytest.approx(1)
     assert report.retention == pytest.approx(report.after.metrics[report.metric].value)
     assert any("no labels" in warning for warning in report.warnings)
-    assert verify(tmp_path / "out" / "artifacts").measured == pytest.approx(report.retention)
+    measured = verify(tmp_path / "out" / "artifacts").measured
+    if task == "sentence-similarity":
+        assert measured is None  # it takes the original's vectors, which are not delivered
+    else:
+        assert measured == pytest.approx(report.retention)
 
 
 def test_several_labels_a_text_go_the_whole_way(tmp_path: Path) -> None:

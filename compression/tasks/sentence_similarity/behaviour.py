@@ -26,6 +26,8 @@ from compression.tasks.sentence_similarity.resolution import SentenceSimilarityT
 class SentenceSimilarity(Behaviour[SentenceSimilarityTask]):
     """An output for each text. `extra["scores"]` (N,) are those of the pairs, NaN where there is none."""
 
+    RECORDS_LOGITS = False
+
     def encode(self, tokenizer: PreTrainedTokenizerFast, table: pa.Table) -> Encoded:
         columns = [table.column(role).to_pylist() for role in self.task.READ if role in table.column_names]
         texts = [text for row in zip(*columns, strict=True) for text in row]
@@ -100,9 +102,14 @@ class SentenceSimilarity(Behaviour[SentenceSimilarityTask]):
         close = np.clip(self._likeness(before, after, data), 0, 1)
         return Agreement(None, close, np.ones(len(close)))
 
+    def recorded(self, logits: Array, data: Encoded) -> list[Array]:
+        """The cosine of each row's two texts, or of its one text and the next row's: vectors tell a reader nothing."""
+        return list(self._cosines(logits, data))
+
     def answer(self, logits: Array, data: Encoded, row: int) -> Any:
-        """How alike the two texts are: the cosine of their embeddings. None where there is one text."""
-        return float(self._cosines(logits, data)[row]) if "text_pair" in data.table.column_names else None
+        """The cosine of the embeddings of the two texts; of the one text, that of its embedding and the original's."""
+        own, labels = data.of_row(logits, row), data.of_row(data.labels, row)
+        return float(_cosine(own[:1], own[1:] if len(own) == 2 else labels)[0])
 
     def truth(self, data: Encoded, row: int) -> Any:
         return float(data.extra["scores"][row])
@@ -112,7 +119,9 @@ class SentenceSimilarity(Behaviour[SentenceSimilarityTask]):
         return data.sums(_cosine(first, second)) / np.diff(data.by_row)
 
     def _cosines(self, logits: Array, data: Encoded) -> Array:
-        """Of the two texts of each row (N,)."""
+        """Of the two texts of each row (N,), or of each text and the next."""
+        if "text_pair" not in data.table.column_names:
+            return _cosine(logits, np.roll(logits, -1, axis=0))
         return _cosine(logits[0::2], logits[1::2])
 
 

@@ -18,6 +18,7 @@ from compression.checkpoints.loading import load_model, open_source
 from compression.checkpoints.sentence import Pooling, SentenceHead
 from compression.data.batches import collate
 from compression.errors import InputError
+from compression.export.verify import verify
 from compression.tasks.behaviour import behaviour_of
 from compression.tasks.encoding import encode_split
 from tests.checkpoints import make_tiny_checkpoint, write_modules
@@ -31,7 +32,7 @@ STEPS: list[dict[str, Any]] = [
 
 
 def test_the_result_is_a_folder_of_the_package(tmp_path: Path) -> None:
-    """The package gives the vectors that were measured, of what a user sent and of what he gets."""
+    """The package gives what was recorded, of what a user sent and of what he gets."""
     spec = make_spec(tmp_path, STEPS, task="sentence-similarity")
     report = run_to_end(spec, tmp_path / "out")
     rows = [
@@ -40,13 +41,47 @@ def test_the_result_is_a_folder_of_the_package(tmp_path: Path) -> None:
     for folder, name in ((spec.model, "before"), (tmp_path / "out" / "model", "after")):
         encoder = SentenceTransformer(str(folder), device="cpu")
         assert encoder.max_seq_length == 64
-        for role, number in (("text", 0), ("text_pair", 1)):
-            vectors = encoder.encode([row[role] for row in rows])
-            np.testing.assert_allclose(vectors, [row[name][number] for row in rows], atol=1e-5)
+        first, second = (encoder.encode([row[role] for row in rows]) for role in ("text", "text_pair"))
+        cosines = (first * second).sum(axis=1)  # they have length 1
+        np.testing.assert_allclose(cosines, [row[name] for row in rows], atol=1e-5)
+        np.testing.assert_allclose(cosines, [row[f"{name}_answer"] for row in rows], atol=1e-5)
     assert report.before.metrics["cosine"].value == pytest.approx(1)
     card = (tmp_path / "out" / "artifacts" / "README.md").read_text("utf-8")
     assert 'SentenceTransformer("model")' in card
     assert "mean cosine" in card
+
+
+def test_texts_without_pairs_are_held_against_the_original(tmp_path: Path) -> None:
+    """And a result is known again by its own answers alone."""
+    step = {"method": "layer_drop", "recovery": None}
+    columns = {"text": "text", "score": None}
+    spec = make_spec(tmp_path, [step], task="sentence-similarity", settings={"columns": columns})
+    report = run_to_end(spec, tmp_path / "out")
+    artifacts = tmp_path / "out" / "artifacts"
+    rows = [json.loads(line) for line in (artifacts / "predictions.jsonl").open(encoding="utf-8")]
+    models = spec.model, tmp_path / "out" / "model"
+    old, new = (
+        SentenceTransformer(str(folder), device="cpu").encode([row["text"] for row in rows])
+        for folder in models
+    )
+    for name, cosines in (
+        ("before", (old * np.roll(old, -1, axis=0)).sum(axis=1)),
+        ("after", (new * np.roll(new, -1, axis=0)).sum(axis=1)),
+        ("before_answer", np.ones(len(rows))),
+        ("after_answer", (old * new).sum(axis=1)),
+    ):
+        np.testing.assert_allclose([row[name] for row in rows], cosines, atol=1e-5)
+    assert np.mean([row["after_answer"] for row in rows]) == pytest.approx(
+        report.after.metrics["cosine"].value
+    )
+    verified = verify(artifacts)
+    assert (verified.measured, verified.largest_difference < 1e-5) == (None, True)
+    stranger = {**rows[3], "after": rows[3]["after"] + 0.01}
+    (artifacts / "predictions.jsonl").write_text("\n".join(map(json.dumps, [*rows[:3], stranger, *rows[4:]])))
+    sums = (artifacts / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (artifacts / "SHA256SUMS").write_text("".join(line for line in sums if "predictions" not in line))
+    with pytest.raises(InputError, match="not the model that was measured"):
+        verify(artifacts)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
