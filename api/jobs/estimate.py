@@ -8,11 +8,9 @@ from compression.data.summary import DatasetSummary
 from compression.methods.shape import ModelShape
 from compression.registry import StepParams
 from compression.spec import Plan
-from compression.training.params import Training
+from compression.tasks.reading import PIECES_PER_WORD, Reading
 
 FLOPS_PER_SECOND = {"cpu": 1e11, "gpu": 2e13}
-PIECES_PER_WORD = 1.3
-SPECIAL_PIECES = 2
 PASSES_PER_TRAINED_ROW = 3
 """In forward passes: the backward pass costs two."""
 BYTES_PER_PARAMETER = 24
@@ -23,22 +21,27 @@ RUNTIME_BYTES = 600_000_000
 
 
 def estimate(plan: Plan, model: ModelFacts, dataset: DatasetSummary, queue: str) -> Estimate:
-    """How the steps change the model, and what they and the two evaluations take."""
-    pieces = _pieces_per_row(plan, model, dataset)
+    """How the steps change the model, and what they, their validations and the two evaluations take."""
+    task, splits = plan.task, dataset.splits
+    learnt = task.reading(splits["train"], learns=True)
+    measured = task.reading(splits[plan.evaluation.split], learns=False)
+    selection = task.reading(splits["validation"], learns=False) if "validation" in splits else None
     shape = ModelShape.of(model)
-    rows = dataset.splits[plan.evaluation.split].rows
-    flops = rows * pieces * _flops_per_piece(model, shape.layers)
+    flops = _forward(measured, shape)
     steps: list[StepEstimate] = []
-    activations = 0.0
+    numbers = 0.0
     for step in plan.steps:
-        after = step.resulting(shape)
-        training = _training(step)
-        count = _training_steps(training, dataset.splits["train"].rows)
-        if training:
-            trained = count * training.batch_size * pieces
-            flops += trained * PASSES_PER_TRAINED_ROW * _flops_per_piece(model, shape.layers)
-            kept = training.batch_size * pieces * shape.layers * model.hidden_size * ACTIVATIONS_PER_LAYER
-            activations = max(activations, 4 * kept)
+        after, count = step.resulting(shape), 0
+        if training := step.trains:
+            count = training.steps(learnt.sequences)
+            share = count * training.batch_size / learnt.sequences
+            flops += share * PASSES_PER_TRAINED_ROW * _forward(learnt, shape)
+            flops += _passes_of_the_teacher(step, share, plan) * _forward(learnt, shape)
+            if selection:
+                flops += ceil(count / training.evaluation_every(learnt.sequences)) * _forward(
+                    selection, after
+                )
+            numbers = max(numbers, training.batch_size * _kept(learnt, shape))
         steps.append(
             StepEstimate(
                 method=step.method,
@@ -48,41 +51,46 @@ def estimate(plan: Plan, model: ModelFacts, dataset: DatasetSummary, queue: str)
             )
         )
         shape = after
-    flops += rows * pieces * _flops_per_piece(model, shape.layers)
+    files = 1 + len(plan.onnx_files)
+    flops += files * _forward(measured, shape)
     return Estimate(
         steps=steps,
         training_steps=sum(step.training_steps for step in steps),
         seconds=round(flops / FLOPS_PER_SECOND[queue], 1),
-        memory_bytes=int(RUNTIME_BYTES + model.parameters * BYTES_PER_PARAMETER + activations),
+        memory_bytes=int(RUNTIME_BYTES + model.parameters * BYTES_PER_PARAMETER + 4 * numbers),
         assumptions=[
             f"a worker of the queue {queue} does {FLOPS_PER_SECOND[queue]:.0e} floating point operations a second",
-            f"a row has {pieces:.0f} word pieces on average: {PIECES_PER_WORD} for a word",
-            "a row in training costs three forward passes of the model before the step",
+            f"{splits['train'].rows} rows to learn from are {_in_words(learnt)}: {PIECES_PER_WORD} for a word",
+            f"{splits[plan.evaluation.split].rows} rows to be measured by are {_in_words(measured)}",
+            "a row in training costs three forward passes of the model before the step; a validation, one of each row",
             "weights are trained in float32 by Adam, and all layers keep their activations",
         ],
     )
 
 
-def _training(step: StepParams) -> Training | None:
-    return next((value for _, value in step if isinstance(value, Training)), None)
-
-
-def _training_steps(training: Training | None, rows: int) -> int:
-    if training is None:
+def _passes_of_the_teacher(step: StepParams, share: float, plan: Plan) -> float:
+    """Over the training rows: one, where its answers are kept, or one for each time that a row is learnt from."""
+    if step.method == "tinybert":
+        return share
+    if getattr(step, "distillation", None) is None:
         return 0
-    steps = ceil(training.epochs * ceil(rows / training.batch_size))
-    return min(steps, training.max_steps or steps)
+    return share if plan.task.PREDICTS_PIECES else min(share, 1)
 
 
-def _pieces_per_row(plan: Plan, model: ModelFacts, dataset: DatasetSummary) -> float:
-    train = dataset.splits["train"]
-    columns = [train.column(name) for name in plan.task.columns_read]
-    words = sum(column.lengths.mean for column in columns if column)
-    return min(words * PIECES_PER_WORD + SPECIAL_PIECES, model.max_length)
+def _forward(reading: Reading, shape: ModelShape) -> float:
+    """Operations of one forward pass; attention between word pieces is left out, as rows are short."""
+    attention = 4 * shape.hidden_size**2
+    feed_forward = 2 * shape.hidden_size * shape.intermediate_size
+    layers = shape.layers * (attention + feed_forward)
+    answers = reading.sequences * reading.answers * shape.hidden_size * shape.vocabulary_size
+    return 2.0 * (reading.total * layers + answers)
 
 
-def _flops_per_piece(model: ModelFacts, layers: int) -> float:
-    """Of one forward pass; attention between word pieces is left out, as rows are short."""
-    attention = 4 * model.hidden_size**2
-    feed_forward = 2 * model.hidden_size * model.intermediate_size
-    return 2.0 * layers * (attention + feed_forward)
+def _kept(reading: Reading, shape: ModelShape) -> float:
+    """Numbers that one sequence keeps for the backward pass."""
+    layers = shape.layers * shape.hidden_size * ACTIVATIONS_PER_LAYER
+    return reading.pieces * layers + reading.answers * shape.vocabulary_size
+
+
+def _in_words(reading: Reading) -> str:
+    return f"{reading.sequences} sequences of {reading.pieces:.0f} word pieces"

@@ -13,6 +13,7 @@ from compression.checkpoints.facts import ModelFacts
 from compression.data.summary import MAX_DISTINCT, Column, ColumnKind, DatasetSummary, Split, SplitName
 from compression.errors import InputError, Problem
 from compression.settings import Settings
+from compression.tasks.reading import SPECIAL_PIECES, Reading, pieces_in
 
 MetricName = Literal[
     "accuracy",
@@ -85,6 +86,11 @@ class BaseTask(Settings):
     @property
     def columns_read(self) -> list[str]:
         return [column for role, column in self.roles.items() if role in self.READ]
+
+    def reading(self, split: Split, *, learns: bool) -> Reading:
+        """What a model reads of a split, in training or to be measured."""
+        pieces = pieces_in(split, self.columns_read) + SPECIAL_PIECES
+        return Reading(split.rows, min(pieces, self.max_length))
 
 
 def goodness(metric: MetricName, value: float) -> float:

@@ -37,6 +37,10 @@ class Training(Settings):
         steps = math.ceil(self.epochs * math.ceil(rows / self.batch_size))
         return min(steps, self.max_steps) if self.max_steps else steps
 
+    def evaluation_every(self, rows: int) -> int:
+        """Steps between two validations."""
+        return max(1, math.ceil(rows / self.batch_size) // self.evaluations_per_epoch)
+
 
 class Distillation(Settings):
     """A term that pulls the logits to the original's: weight * T^2 * KL (Hinton et al. 2015, section 2)."""

@@ -49,7 +49,7 @@ def test_a_dry_run_creates_nothing(client: TestClient, request_body: Json) -> No
     assert [step["training_steps"] for step in estimate["steps"]] == [6, 0]  # 40 rows: 3 batches, twice
     assert estimate["seconds"] >= 0
     assert estimate["memory_bytes"] > 0
-    assert estimate["assumptions"]
+    assert estimate["assumptions"][1].startswith("40 rows to learn from are 40 sequences")
     assert client.get("/v1/jobs").json()["data"] == []
 
 

@@ -1,11 +1,12 @@
 """Masked language modelling: which word piece stands behind a mask, learnt from texts without labels."""
 
+from dataclasses import replace
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import ModelFacts
-from compression.data.summary import DatasetSummary, SplitName
+from compression.data.summary import DatasetSummary, Split, SplitName
 from compression.settings import Settings
 from compression.tasks.columns import (
     BaseRequest,
@@ -15,6 +16,7 @@ from compression.tasks.columns import (
     check_columns,
     resolve_max_length,
 )
+from compression.tasks.reading import SPECIAL_PIECES, Reading
 from compression.tasks.texts import RequestedTexts, Texts, resolve_texts
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -60,6 +62,14 @@ class FillMaskTask(BaseTask):
     @property
     def usual_metrics(self) -> tuple[MetricName, ...]:
         return ("pseudo_perplexity", "accuracy")
+
+    def reading(self, split: Split, *, learns: bool) -> Reading:
+        """To be measured, a row is read once for each of its pieces that is hidden."""
+        row = super().reading(split, learns=learns)
+        words = max(row.pieces - SPECIAL_PIECES, 0)
+        if learns:
+            return replace(row, answers=max(self.hidden.share * words, 1))
+        return Reading(min(round(row.sequences * words), self.measured_pieces), row.pieces, 1)
 
 
 def resolve(

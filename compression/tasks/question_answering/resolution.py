@@ -1,11 +1,12 @@
 """Extractive question answering: the part of a context that answers a question, or none."""
 
+from math import ceil
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from compression.checkpoints.facts import ModelFacts
-from compression.data.summary import DatasetSummary, SplitName
+from compression.data.summary import DatasetSummary, Split, SplitName
 from compression.settings import Settings
 from compression.tasks.columns import (
     BaseRequest,
@@ -21,6 +22,7 @@ from compression.tasks.columns import (
     judged_by,
     resolve_max_length,
 )
+from compression.tasks.reading import SPECIAL_PIECES, Reading, pieces_in
 
 LENGTH, STRIDE, QUESTION_LENGTH = 384, 128, 64
 """Word pieces of a window, shared by two of them, and of a question, as in BERT's own script."""
@@ -66,6 +68,14 @@ class QuestionAnsweringTask(BaseTask):
     @property
     def usual_metrics(self) -> tuple[MetricName, ...]:
         return ("f1", "exact_match")
+
+    def reading(self, split: Split, *, learns: bool) -> Reading:
+        """A long context is read in windows, each behind the question."""
+        question = min(pieces_in(split, [self.columns.question]), self.max_question_length) + SPECIAL_PIECES
+        context, room = pieces_in(split, [self.columns.context]), self.max_length - question
+        windows = 1 + ceil(max(context - room, 0) / (room - self.doc_stride))
+        shared = (windows - 1) * self.doc_stride
+        return Reading(split.rows * windows, question + (context + shared) / windows)
 
 
 def resolve(

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.sentence import Pooling
-from compression.data.summary import Column, DatasetSummary, SplitName
+from compression.data.summary import Column, DatasetSummary, Split, SplitName
 from compression.errors import InputError, Problem
 from compression.settings import Settings
 from compression.tasks.columns import (
@@ -25,6 +25,7 @@ from compression.tasks.columns import (
     resolve_max_length,
     uncertain,
 )
+from compression.tasks.reading import SPECIAL_PIECES, Reading, pieces_in
 from compression.tasks.texts import settle_texts
 
 SCORE_NAMES = (*LABEL_NAMES, "similarity")
@@ -69,6 +70,12 @@ class SentenceSimilarityTask(BaseTask):
     @property
     def metrics(self) -> tuple[MetricName, ...]:
         return self.usual_metrics if self.judged_by == "labels" else ("cosine",)
+
+    def reading(self, split: Split, *, learns: bool) -> Reading:
+        """Each text of a pair is read for itself."""
+        texts = sum(split.column(name) is not None for name in self.columns_read)
+        pieces = pieces_in(split, self.columns_read) / texts + SPECIAL_PIECES
+        return Reading(split.rows * texts, min(pieces, self.max_length))
 
 
 def resolve(

@@ -1,11 +1,12 @@
 """Causal language modelling: which word piece comes next, learnt from texts without labels."""
 
+from math import ceil
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from compression.checkpoints.facts import ModelFacts
-from compression.data.summary import DatasetSummary, SplitName
+from compression.data.summary import DatasetSummary, Split, SplitName
 from compression.tasks.columns import (
     BaseRequest,
     BaseTask,
@@ -14,6 +15,7 @@ from compression.tasks.columns import (
     check_columns,
     resolve_max_length,
 )
+from compression.tasks.reading import Reading, pieces_in
 from compression.tasks.texts import RequestedTexts, Texts, resolve_texts
 
 
@@ -40,6 +42,13 @@ class TextGenerationTask(BaseTask):
     @property
     def usual_metrics(self) -> tuple[MetricName, ...]:
         return ("perplexity", "accuracy")
+
+    def reading(self, split: Split, *, learns: bool) -> Reading:
+        """A text is read in blocks, whole; what is measured of it may be less."""
+        pieces = max(pieces_in(split, self.columns_read), 1)
+        blocks = ceil(pieces / self.max_length)
+        sequences, length = split.rows * blocks, pieces / blocks
+        return Reading(sequences, length, length if learns else min(length, self.measured_pieces / sequences))
 
 
 def resolve(
