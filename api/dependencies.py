@@ -7,7 +7,14 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from api.context import Context
-from api.names import DATASET_ID_PATTERN, EXAMPLE_HEX, FILE_NAME_PATTERN, JOB_ID_PATTERN, MODEL_ID_PATTERN
+from api.names import (
+    DATASET_ID_PATTERN,
+    EXAMPLE_HEX,
+    FILE_NAME_PATTERN,
+    FILE_PATH_PATTERN,
+    JOB_ID_PATTERN,
+    MODEL_ID_PATTERN,
+)
 from api.problems import ApiError, Code, problems
 
 
@@ -66,6 +73,7 @@ ModelId = Annotated[str, Path(pattern=MODEL_ID_PATTERN, examples=[f"mdl_{EXAMPLE
 DatasetId = Annotated[str, Path(pattern=DATASET_ID_PATTERN, examples=[f"ds_{EXAMPLE_HEX}"])]
 JobId = Annotated[str, Path(pattern=JOB_ID_PATTERN, examples=[f"job_{EXAMPLE_HEX}"])]
 FileName = Annotated[str, Path(pattern=FILE_NAME_PATTERN, examples=["model.safetensors"])]
+FilePath = Annotated[str, Path(pattern=FILE_PATH_PATTERN, examples=["1_Pooling/config.json"])]
 
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before", max_length=200)]
 Limit = Annotated[int, Query(ge=1, le=200)]

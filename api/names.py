@@ -10,7 +10,10 @@ DATASET_ID_PATTERN = f"^ds_{_HEX}$"
 JOB_ID_PATTERN = f"^job_{_HEX}$"
 EXAMPLE_HEX = "01938f0e7c5b7d2f9a3c4b5d6e7f8091"
 
-FILE_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+_FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+FILE_NAME_PATTERN = f"^{_FILE_NAME}$"
+FILE_PATH_PATTERN = f"^({_FILE_NAME}/)?{_FILE_NAME}$"
+"""Of a file that may lie in a folder."""
 
 MAX_NAME = 200
 Name = Annotated[

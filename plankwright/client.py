@@ -40,6 +40,25 @@ def _checkpoint_files(folder: Path) -> list[Path]:
     return files
 
 
+def _fetch(
+    transport: Transport, path: str, files: Sequence[Artifact], folder: Path, progress: Progress
+) -> dict[str, Path]:
+    """Files below a path to a folder, and where each one lies then."""
+    total, done = sum(file.size for file in files), 0
+    folder.mkdir(parents=True, exist_ok=True)
+    found = {}
+    for file in files:
+        found[file.name] = download(
+            transport,
+            f"{path}/{file.name}",
+            file,
+            folder,
+            lambda have, _, before=done: progress(before + have, total),  # type: ignore[misc]
+        )
+        done += file.size
+    return found
+
+
 class Plankwright:
     """A connection to a server. Without arguments, to the one that PLANKWRIGHT_SERVER names, or the embedded one here.
 
@@ -97,6 +116,11 @@ class Models(_Collection):
     def list(self) -> Iterator[Model]:
         """Newest first."""
         return self._pages("/v1/models", Model)
+
+    def download(self, id: str, folder: StrPath, progress: Progress = _silent) -> Path:
+        """Fetch the files of a model into a folder, and return it; like `Jobs.download`."""
+        _fetch(self._transport, f"/v1/models/{id}/files", self.get(id).files, Path(folder), progress)
+        return Path(folder)
 
     def delete(self, id: str) -> None:
         self._transport.request("DELETE", f"/v1/models/{id}")
@@ -221,20 +245,8 @@ class Jobs(_Collection):
                 raise PlankwrightError(
                     "no_such_artifact", f"the job has no {name!r}, only {', '.join(known)}"
                 )
-        total, done = sum(known[name].size for name in wanted), 0
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        files = {}
-        for name in wanted:
-            before = done
-            files[name] = download(
-                self._transport,
-                f"/v1/jobs/{id}/artifacts/{name}",
-                known[name],
-                Path(folder),
-                lambda have, _, before=before: progress(before + have, total),  # type: ignore[misc]
-            )
-            done += known[name].size
-        return files
+        files = [known[name] for name in wanted]
+        return _fetch(self._transport, f"/v1/jobs/{id}/artifacts", files, Path(folder), progress)
 
     def _act(self, id: str, action: str, body: Mapping[str, Any] | None = None) -> Job:
         return Job.model_validate_json(

@@ -24,10 +24,11 @@ def download(transport: Transport, path: str, artifact: Artifact, folder: Path, 
         DamagedDownload: the content does not have the announced hash.
         PlankwrightError: the server refused, or cannot be reached.
     """
-    target = folder / _plain(artifact.name)
+    target = folder / _inside(artifact.name)
     if target.is_file() and target.stat().st_size == artifact.size and _sha256(target) == artifact.sha256:
         progress(artifact.size, artifact.size)
         return target
+    target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f"{target.name}.part")
     pauses = Pauses(transport.url)
     while True:
@@ -59,7 +60,7 @@ def unpack(archive: Path, folder: Path) -> Path:
                 raise PlankwrightError(
                     "unexpected_archive", f"{archive} holds {entry.name!r}, which is no file of a model"
                 )
-            target = folder / "model" / (name if name == POOLING else _plain(name))
+            target = folder / "model" / _inside(name)
             target.parent.mkdir(parents=True, exist_ok=True)
             source = tar.extractfile(entry)
             assert source is not None, "a regular file has content"
@@ -93,6 +94,11 @@ def _write(response: httpx2.Response, file: BinaryIO, have: int, size: int, prog
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _inside(name: str) -> str:
+    """The name of a file below a folder."""
+    return name if name == POOLING else _plain(name)
 
 
 def _plain(name: str) -> str:

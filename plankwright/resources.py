@@ -22,11 +22,18 @@ class ModelFacts(Resource):
     parameters: int
 
 
+class Artifact(Resource):
+    name: str
+    size: int
+    sha256: str
+
+
 class Model(Resource):
     id: str
     name: str
     facts: ModelFacts
     bytes: int
+    files: list[Artifact]
     source_job: str | None
     """The job whose result it is."""
     created_at: datetime
@@ -89,12 +96,6 @@ class Event(Resource):
     level: str
     message: str
     data: dict[str, Any]
-
-
-class Artifact(Resource):
-    name: str
-    size: int
-    sha256: str
 
 
 class Method(Resource):

@@ -5,7 +5,7 @@ from functools import partial
 from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from api.dependencies import Cursor, FileName, IdempotencyKey, KeyId, Limit, ModelId, Shared, contract_router
+from api.dependencies import Cursor, FilePath, IdempotencyKey, KeyId, Limit, ModelId, Shared, contract_router
 from api.idempotency import Repeatable
 from api.models import service
 from api.models.arriving import ArchiveSink
@@ -81,16 +81,16 @@ def delete_model(model_id: ModelId, context: Shared) -> None:
     service.delete_model(context, model_id)
 
 
-@router.get("/{model_id}/files/{name}", response_class=Response, responses=DOWNLOAD)
+@router.get("/{model_id}/files/{name:path}", response_class=Response, responses=DOWNLOAD)
 async def download_model_file(
-    model_id: ModelId, name: FileName, request: Request, context: Shared
+    model_id: ModelId, name: FilePath, request: Request, context: Shared
 ) -> Response:
-    """One file of a model. Ranges and conditions work."""
+    """One file of a model, of those that it names, also where that lies in a folder. Ranges and conditions work."""
     file = await run_in_threadpool(service.existing_file, context, model_id, name)
     return await send_stored(
         context.storage.path(f"models/{model_id}/{name}"),
         request,
-        name=name,
+        name=name.rpartition("/")[2],
         sha256=file["sha256"],
         media_type="application/octet-stream",
     )

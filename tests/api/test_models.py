@@ -68,6 +68,22 @@ def test_the_folder_of_an_encoder_of_sentences_comes_as_files_too(
     kept = context.storage.path(f"models/{answer.json()['id']}/1_Pooling/config.json")
     assert kept.read_bytes() == (folder / "1_Pooling/config.json").read_bytes()
     assert [file["name"] for file in answer.json()["files"]] == names
+    url = f"/v1/models/{answer.json()['id']}/files"
+    for name in ("1_Pooling/config.json", "1_Pooling%2Fconfig.json"):
+        file = client.get(f"{url}/{name}")
+        assert file.content == kept.read_bytes()
+        assert file.headers["content-disposition"] == 'attachment; filename="config.json"'
+    (kept.parent / "hidden.json").write_text("{}")  # nothing that the model names
+    for name in ("1_Pooling/hidden.json", "1_Pooling", "2_Normalize/config.json"):
+        assert client.get(f"{url}/{name}").status_code == 404, name
+    for name in (
+        "..%2Fconfig.json",
+        "1_Pooling%2F..%2Fconfig.json",
+        "%2Fetc%2Fpasswd",
+        "a/b/c",
+        "1_Pooling/",
+    ):
+        assert client.get(f"{url}/{name}").status_code == 422, name
 
 
 def test_files_that_belong_to_no_checkpoint_are_not_kept(

@@ -58,6 +58,22 @@ def test_a_folder_is_sent_with_what_belongs_to_it(service: Plankwright, checkpoi
     assert list(service.models.list()) == []
 
 
+def test_a_model_comes_back_as_it_was_sent(service: Plankwright, tmp_path: Path) -> None:
+    sent = make_tiny_checkpoint(tmp_path / "sent", task="sentence-similarity")
+    told: list[tuple[int, int]] = []
+    model = service.models.upload(sent)
+    back = service.models.download(
+        model.id, tmp_path / "back", lambda done, total: told.append((done, total))
+    )
+    files = {
+        path.relative_to(back).as_posix(): path.read_bytes() for path in back.rglob("*") if path.is_file()
+    }
+    assert "1_Pooling/config.json" in files
+    assert files == {name: (sent / name).read_bytes() for name in files}
+    assert set(files) == {file.name for file in model.files}
+    assert told[-1] == (model.bytes, model.bytes)
+
+
 def test_a_folder_without_safetensors_is_not_sent(service: Plankwright, tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     (tmp_path / "m" / "pytorch_model.bin").write_bytes(b"pickle")
