@@ -17,6 +17,8 @@ class PieceHead:
     """The linear map to the pieces, whose weight is the table of the embeddings."""
     bias: str
     """The vector of its bias."""
+    before: tuple[str, ...] = ()
+    """What stands before `dense`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class Body:
             "text-classification": self.classifier,
             "token-classification": self.tagger,
             "question-answering": self.spans,
-            "fill-mask": (self.pieces.dense, self.pieces.norm) if self.pieces else None,
+            "fill-mask": (*self.pieces.before, self.pieces.dense, self.pieces.norm) if self.pieces else None,
             "sentence-similarity": self.encoder,
             "text-generation": self.generator,
         }
@@ -179,7 +181,9 @@ BODIES: dict[Architecture, Body] = {
         feed_forward=("albert_layers.0.ffn", "albert_layers.0.ffn_output"),
         norms=("albert_layers.0.attention.LayerNorm", "albert_layers.0.full_layer_layer_norm"),
         classifier=("albert.pooler", "classifier"),
-        pieces=PieceHead(*(f"predictions.{name}" for name in ("dense", "LayerNorm", "decoder", "bias"))),
+        pieces=PieceHead(
+            "predictions.dense", "predictions.LayerNorm", "predictions.decoder", "predictions.bias"
+        ),
     ),
     "mpnet": Body(
         name="MPNet",
@@ -219,7 +223,7 @@ BODIES: dict[Architecture, Body] = {
         classifier=_MODERN_HEAD,
         tagger=_MODERN_HEAD,
         spans=_MODERN_HEAD,
-        pieces=None,
+        pieces=PieceHead("head.dense", "head.norm", "decoder", "decoder.bias", before=("model.final_norm",)),
         encoder=("final_norm",),
     ),
     "gpt2": Body(
@@ -238,7 +242,7 @@ BODIES: dict[Architecture, Body] = {
         own_mask=True,
         classifier=("transformer.ln_f", "score"),
         generator=("transformer.ln_f",),
-        tagger=None,
+        tagger=("transformer.ln_f", "classifier"),
         spans=None,
         pieces=None,
         encoder=None,

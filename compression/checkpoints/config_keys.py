@@ -231,6 +231,7 @@ class ModernBertConfig(_EncoderConfig):
     attention_bias: bool = False
     mlp_bias: bool = False
     classifier_bias: bool = False
+    decoder_bias: bool = True
     attention_dropout: Rate = 0.0
     embedding_dropout: Rate = 0.0
     mlp_dropout: Rate = 0.0

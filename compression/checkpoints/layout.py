@@ -43,6 +43,7 @@ def is_head(name: str) -> bool:
         "vocab_",
         "generator_",
         "predictions.",
+        "decoder.",
     )
     return name.startswith(heads)
 
@@ -184,9 +185,7 @@ def _head(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
     if task_of(config) == "sentence-similarity":
         return
     if isinstance(config, ModernBertConfig):
-        yield from _linear("head.dense", width, width, bias=config.classifier_bias)
-        yield from _norm("head.norm", width, bias=config.norm_bias)
-        yield from _linear("classifier", 2 if task_of(config) == "question-answering" else classes, width)
+        yield from _modernbert_head(config, classes)
     elif task_of(config) == "token-classification":
         yield from _linear("classifier", classes, width)
     elif task_of(config) == "question-answering":
@@ -211,6 +210,16 @@ def _head(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
         }
         yield from _linear(hidden[config.model_type], width, width)
         yield from _linear("classifier", classes, width)
+
+
+def _modernbert_head(config: ModernBertConfig, classes: int) -> Iterator[tuple[str, Shape]]:
+    width = config.hidden_size
+    yield from _linear("head.dense", width, width, bias=config.classifier_bias)
+    yield from _norm("head.norm", width, bias=config.norm_bias)
+    if task_of(config) != "fill-mask":
+        yield from _linear("classifier", 2 if task_of(config) == "question-answering" else classes, width)
+    elif config.decoder_bias:
+        yield "decoder.bias", (config.vocab_size,)
 
 
 def _linear(name: str, outputs: int, inputs: int, *, bias: bool = True) -> Iterator[tuple[str, Shape]]:

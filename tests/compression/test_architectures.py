@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from compression.architectures import anatomy_of
 from compression.checkpoints.bodies import BODIES
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.checkpoints.inspection import inspect_checkpoint
@@ -20,6 +21,7 @@ from compression.errors import InputError, Stopped
 from compression.evaluation.onnx_model import OnnxModel
 from compression.evaluation.predict import predict
 from compression.events import EventWriter
+from compression.export.verify import verify
 from compression.methods.shape import ModelShape
 from compression.registry import METHODS
 from compression.run import run
@@ -98,6 +100,21 @@ def test_depth_goes_the_whole_way_and_an_interruption_changes_nothing(
     assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "whole")
 
 
+def test_an_albert_is_run_fewer_times(tmp_path: Path) -> None:
+    """Its weights stay as many; what learns is the layer that is run."""
+    for recovery in (None, BRIEF):
+        folder = tmp_path / str(bool(recovery))
+        step = {"method": "layer_drop", "keep_layers": 2, "recovery": recovery}
+        spec = make_spec(folder, [step], architecture="albert", layers=5)
+        report = run_to_end(spec, folder / "out")
+        check_delivered(spec, folder / "out")
+        assert (report.before.layers, report.after.layers) == (5, 2)
+        assert report.after.parameters == report.before.parameters
+        assert report.after.flops < 0.6 * report.before.flops
+        same = weights_of(folder / "out") == (spec.model / "model.safetensors").read_bytes()
+        assert same is (recovery is None)
+
+
 @pytest.mark.parametrize("architecture", [name for name in OTHERS if name != "camembert"])
 def test_matrices_go_the_whole_way(tmp_path: Path, architecture: Architecture) -> None:
     steps = [step for step in MATRICES if architecture in METHODS[step["method"]].ARCHITECTURES]
@@ -127,8 +144,39 @@ def test_other_tasks_are_answered(tmp_path: Path, architecture: Architecture, ta
     assert logits.std(axis=0).min() > 0.01
 
 
+OTHER_HEADS: list[tuple[Architecture, TaskType]] = [
+    ("modernbert", "fill-mask"),
+    ("gpt2", "token-classification"),
+]
+"""Heads that are built otherwise than those of the contract's architectures."""
+
+
+@pytest.mark.parametrize(("architecture", "task"), OTHER_HEADS)
+def test_another_head_goes_the_whole_way(tmp_path: Path, architecture: Architecture, task: TaskType) -> None:
+    trained = BRIEF | {"max_steps": 2}
+    step = {"method": "theseus", "successor_layers": 1, "head": "trained", "training": trained}
+    exports = ["onnx"] if task == "fill-mask" else ["safetensors"]
+    spec = make_spec(tmp_path, [step], architecture=architecture, task=task, layers=2, exports=exports)
+    run_to_end(spec, tmp_path / "out")
+    assert verify(tmp_path / "out" / "artifacts").largest_difference < 1e-5
+    source, result = (
+        load_model(folder, inspect_checkpoint(folder), torch.device("cpu"))
+        for folder in (spec.model, tmp_path / "out" / "model")
+    )
+    for old, new in zip(*(anatomy_of(model).head_of(model) for model in (source, result)), strict=True):
+        assert any(
+            not a.equal(b) for a, b in zip(old.state_dict().values(), new.state_dict().values(), strict=True)
+        )
+
+
 REFUSED: list[tuple[Architecture, dict[str, Any], str, str]] = [
     ("albert", {"method": "theseus"}, "/steps/0/method", "its layers share their weights"),
+    (
+        "albert",
+        {"method": "layer_drop", "strategy": "top"},
+        "/steps/0/strategy",
+        "its layers share their weights",
+    ),
     ("modernbert", {"method": "narrow"}, "/steps/0/method", "its neurons have gates"),
     (
         "gpt2",

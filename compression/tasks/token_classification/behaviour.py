@@ -185,7 +185,7 @@ class TokenClassification(Behaviour[TokenClassificationTask]):
 
 def _words(row: Encoding) -> Array:
     """For each word piece the number of its word, if it is its first piece."""
-    words = [INSIDE if word is None else word for word in row.word_ids]
+    words = [INSIDE if word is None else word for word in row.word_ids] or [INSIDE]
     return np.array(
         [INSIDE if a == b else b for a, b in zip([INSIDE, *words], words, strict=False)], dtype=np.int64
     )

@@ -82,6 +82,16 @@ def test_expected_tensors_are_those_of_transformers(
     assert facts.parameters == sum(value.size for value in used.values())
 
 
+def test_a_decoder_may_have_no_bias(tmp_path: Path) -> None:
+    with_bias, without = (
+        inspect_checkpoint(
+            make_tiny_checkpoint(tmp_path / str(bias), "modernbert", task="fill-mask", decoder_bias=bias)
+        )
+        for bias in (True, False)
+    )
+    assert with_bias.parameters - without.parameters == with_bias.vocabulary_size
+
+
 def test_regression(tmp_path: Path) -> None:
     facts = inspect_checkpoint(make_tiny_checkpoint(tmp_path / "model", regression=True))
     assert (facts.problem_type, facts.labels) == ("regression", ["LABEL_0"])

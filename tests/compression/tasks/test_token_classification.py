@@ -25,7 +25,7 @@ TOKENS = [["the", "unseen", "dog"], [], ["a"] * 20, ["good", "\u200d", "cat"]]
 TAGS = [["O", "B-a", "I-a"], [], ["B-b"] * 20, ["B-a", "O", "I-b"]]
 
 
-@pytest.mark.parametrize("architecture", ["bert", "roberta"])
+@pytest.mark.parametrize("architecture", ["bert", "roberta", "gpt2"])
 def test_a_word_has_one_output_unless_it_is_cut_off(tmp_path: Path, architecture: Architecture) -> None:
     tokenizer = load_tokenizer(make_tiny_checkpoint(tmp_path, architecture, task="token-classification"))
     task = TokenClassification(TASK)
