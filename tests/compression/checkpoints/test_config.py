@@ -12,7 +12,7 @@ from compression.checkpoints.config_keys import CONFIGS
 from compression.checkpoints.facts import Architecture
 from compression.checkpoints.inspection import sanitized_config
 from compression.errors import InputError
-from tests.compression.checkpoints.changes import Change, config, problems_of, write
+from tests.compression.checkpoints.changes import Change, config, edit_json, problems_of, write
 
 CONFIG: dict[str, tuple[Change, str, str]] = {
     "auto_map": (config(auto_map={"AutoModel": "evil.Model"}), "remote_code", "auto_map"),
@@ -67,6 +67,46 @@ def test_refuses_a_wrong_config(case: str, tiny: dict[str, Path], tmp_path: Path
     folder = shutil.copytree(tiny["bert"], tmp_path / "model")
     change(folder)
     assert (code, f"config.json#/{key}") in problems_of(folder)
+
+
+NO_PADDING = edit_json("tokenizer_config.json", lambda content: content.pop("pad_token"))
+OF_ONE_ARCHITECTURE: list[tuple[Architecture, Change, str, str]] = [
+    ("gpt2", config(pad_token_id=None), "missing_pad_token", "config.json#/pad_token_id"),
+    ("gpt2", config(pad_token_id=3), "pad_token_differs", "tokenizer_config.json#/pad_token"),
+    ("gpt2", NO_PADDING, "pad_token_differs", "tokenizer_config.json#/pad_token"),
+    (
+        "gpt2",
+        config(scale_attn_by_inverse_layer_idx=True),
+        "unsupported_config",
+        "config.json#/scale_attn_by_inverse_layer_idx",
+    ),
+    ("deberta-v2", config(embedding_size=8), "unsupported_config", "config.json#/embedding_size"),
+    ("deberta-v2", config(pooler_hidden_size=8), "unsupported_config", "config.json#/pooler_hidden_size"),
+    ("deberta-v2", config(attention_head_size=4), "unsupported_config", "config.json#/attention_head_size"),
+    ("deberta-v2", config(conv_kernel_size=3), "unsupported_config", "config.json#/conv_kernel_size"),
+    ("deberta-v2", config(pos_att_type="p2p"), "invalid_config_value", "config.json#/pos_att_type"),
+    ("deberta-v2", config(legacy=False), "invalid_config_value", "config.json#/legacy"),
+    ("modernbert", config(num_attention_heads=16), "inconsistent_config", "config.json#/num_attention_heads"),
+    ("modernbert", config(layer_types=["full_attention"]), "inconsistent_config", "config.json#/layer_types"),
+    (
+        "modernbert",
+        config(rope_parameters={"full_attention": {"rope_type": "linear"}}),
+        "invalid_config_value",
+        "config.json#/rope_parameters",
+    ),
+    ("albert", config(num_hidden_groups=3), "inconsistent_config", "config.json#/num_hidden_groups"),
+    ("albert", config(inner_group_num=2), "invalid_config_value", "config.json#/inner_group_num"),
+    ("mpnet", config(pad_token_id=0), "invalid_config_value", "config.json#/pad_token_id"),
+]
+
+
+@pytest.mark.parametrize(("architecture", "change", "code", "place"), OF_ONE_ARCHITECTURE)
+def test_refuses_what_an_architecture_cannot_be(
+    architecture: Architecture, change: Change, code: str, place: str, tiny: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(tiny[architecture], tmp_path / "model")
+    change(folder)
+    assert problems_of(folder) == [(code, place)]
 
 
 @pytest.mark.parametrize("architecture", get_args(Architecture))
