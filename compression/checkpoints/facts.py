@@ -46,6 +46,8 @@ class ModelFacts(BaseModel):
     labels: list[str]
     """Label names by class id; one entry for regression."""
     layers: int
+    layer_groups: int | None = None
+    """Layers that have weights of their own, each run several times over; null where all have."""
     hidden_size: int
     attention_heads: int
     intermediate_size: int

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from compression.checkpoints.bodies import BODIES
 from compression.checkpoints.config import LABELLED, needs_padding, parse_config, problem_type_of, task_of
-from compression.checkpoints.config_keys import CheckedConfig
+from compression.checkpoints.config_keys import AlbertConfig, CheckedConfig
 from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.form import form_problems, unpack
 from compression.checkpoints.layout import expected_tensors
@@ -165,6 +165,7 @@ def _facts(
         problem_type=problem_type_of(config) if task == "text-classification" else None,
         labels=config.labels if task in LABELLED else [],
         layers=config.num_hidden_layers,
+        layer_groups=config.num_hidden_groups if isinstance(config, AlbertConfig) else None,
         hidden_size=config.hidden_size,
         attention_heads=config.num_attention_heads,
         intermediate_size=config.intermediate_size,

@@ -12,6 +12,7 @@ class ModelShape(Settings):
     architecture: Architecture
     task: TaskType
     layers: int
+    layer_groups: int | None = None
     hidden_size: int
     attention_heads: int
     intermediate_size: int

@@ -3,6 +3,7 @@
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
+from compression.checkpoints.traits import architectures_with
 from compression.context import Context, TaskData
 from compression.methods.layer_drop.choice import layers_to_keep
 from compression.methods.layer_drop.params import LayerDropParams
@@ -14,10 +15,14 @@ from compression.training.teacher import teacher_logits
 def run(model: PreTrainedModel, data: TaskData, params: LayerDropParams, context: Context) -> PreTrainedModel:
     """Drop layers of `model` in place, train the rest where recovery is asked for, and return it."""
     anatomy = anatomy_of(model)
-    kept = context.decide("kept", lambda: layers_to_keep(model, data, params, context))
+    repeats = model.config.model_type not in architectures_with("own_layers")
+    kept = [] if repeats else context.decide("kept", lambda: layers_to_keep(model, data, params, context))
     teacher = teacher_logits(model, data, params.distillation, params.recovery, context)
-    layers = anatomy.layers_of(model)
-    anatomy.put_layers(model, [layers[index] for index in kept])
+    if repeats:
+        model.config.num_hidden_layers = params.depth(model.config.num_hidden_layers)
+    else:
+        layers = anatomy.layers_of(model)
+        anatomy.put_layers(model, [layers[index] for index in kept])
     if params.recovery is not None:
         train(TaskObjective(model, params.distillation, teacher), data, params.recovery, context)
     return model

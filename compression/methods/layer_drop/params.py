@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, TaskType
-from compression.checkpoints.traits import architectures_with
+from compression.checkpoints.traits import what_it_lacks
 from compression.errors import InputError, Problem
 from compression.methods.shape import ModelShape
 from compression.training.params import Distillation, Recovered
@@ -20,7 +20,7 @@ class LayerDropParams(Recovered):
     PAPER: ClassVar[str] = (
         "Sajjad et al., On the Effect of Dropping Layers of Pre-trained Transformer Models, 2023"
     )
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with("own_layers")
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, object]]] = {}
 
@@ -30,7 +30,7 @@ class LayerDropParams(Recovered):
     strategy: Strategy | Literal["best"] = "best"
     """Which layers go: the last, the first, every other one counted from the top, the middle ones, those that change
     their input least on training rows, or whatever `best` finds to keep most of the metric on the validation rows
-    before any training."""
+    before any training. An ALBERT, whose layers share their weights, is run fewer times: there is nothing to choose."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     """For `contribution`: only layers go whose output is more similar to their input than this (mean cosine; the paper
     uses 0.9 to 0.95). `keep_layers` then is the fewest that stay."""
@@ -64,7 +64,17 @@ class LayerDropParams(Recovered):
         Raises:
             InputError: the step cannot be applied to a model of this shape.
         """
-        return shape.model_copy(update={"layers": self.depth(shape.layers)})
+        layers = self.depth(shape.layers)
+        if shape.layer_groups is None:
+            return shape.model_copy(update={"layers": layers})
+        if self.strategy != "best":
+            message = f"{what_it_lacks(shape.architecture, 'own_layers')}: they can only be run fewer times, and there "
+            message += "is nothing to choose; leave the strategy out"
+            raise InputError(Problem("method_does_not_fit", message, "/strategy"))
+        if layers < shape.layer_groups:
+            message = f"{shape.layer_groups} layers have weights of their own: keep as many at least"
+            raise InputError(Problem("successor_too_shallow", message, "/keep_layers"))
+        return shape.model_copy(update={"layers": layers})
 
 
 RULES: tuple[Rule, ...] = get_args(Rule)

@@ -1,12 +1,13 @@
 """Settings of sharing layers."""
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.errors import InputError, Problem
 from compression.methods.shape import ModelShape
+from compression.methods.theseus.schedules import Schedule
 from compression.training.params import Recovered
 
 Start = Literal["first", "last", "mean"]
@@ -24,6 +25,7 @@ class ShareParams(Recovered):
         "text-classification",
         "token-classification",
         "question-answering",
+        "fill-mask",
     )
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 
@@ -36,6 +38,15 @@ class ShareParams(Recovered):
     embedding_size: Annotated[int, Field(ge=2, le=16_384)] | None = None
     """Length of the vectors of word pieces and positions, which one matrix then maps to hidden states; by default they
     stay as long as these."""
+    replacing: Schedule | None = None
+    """Recovery as in `theseus`: at each step every layer is its own or the one that its group shares, which is drawn
+    with this rate, until all are shared. Null to share all of them from the first step."""
+
+    @model_validator(mode="after")
+    def _replacing_is_part_of_the_recovery(self) -> Self:
+        if self.replacing is not None and self.recovery is None:
+            raise ValueError("replacing is part of the recovery: leave it out, or ask for recovery")
+        return self
 
     def group_sizes(self, layers: int) -> list[int]:
         """Layers of each group, as an ALBERT of so many layers deals them out.
@@ -56,7 +67,7 @@ class ShareParams(Recovered):
         Raises:
             InputError: the step cannot be applied to a model of this shape.
         """
-        self.group_sizes(shape.layers)
+        groups = len(self.group_sizes(shape.layers))
         if shape.low_rank:
             message = "the weights are factorised: share layers before the step low_rank"
             raise InputError(Problem("already_factorised", message))
@@ -65,4 +76,10 @@ class ShareParams(Recovered):
                 f"hidden states have {shape.hidden_size} numbers: vectors of word pieces must be shorter"
             )
             raise InputError(Problem("nothing_to_factorise", message, "/embedding_size"))
-        return shape.model_copy(update={"architecture": "albert"})
+        if self.embedding_size is not None and shape.tied:
+            message = (
+                "the head reads word pieces from the table: with shorter vectors it would have to be another, which no "
+                "weights of this one make; leave the vectors as they are"
+            )
+            raise InputError(Problem("method_does_not_fit", message, "/embedding_size"))
+        return shape.model_copy(update={"architecture": "albert", "layer_groups": groups})

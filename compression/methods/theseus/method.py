@@ -7,13 +7,12 @@ one element of the encoder's own list, which picks one of the two at each call: 
 from copy import deepcopy
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
 from compression.context import Context, TaskData
-from compression.methods.layer_choice import LayerChoice, bounds_of, chosen_layers
-from compression.methods.theseus.modules import Given, Listener, ReplaceableModule
+from compression.methods.layer_choice import LayerChoice, chosen_layers
+from compression.methods.theseus.modules import ReplaceableModule, put_modules
 from compression.methods.theseus.objective import TheseusObjective
 from compression.methods.theseus.params import TheseusParams
 from compression.methods.theseus.probe import best_initialization
@@ -65,18 +64,6 @@ def wrap(
     lessen(choice, sources, successors)
     for successor in successors:
         successor.requires_grad_()
-    for layer in layers:
-        layer.to(dtype)
     for head in anatomy.head_of(model):
         head.requires_grad_(params.head == "trained" or params.frozen_gradients)
-    heard: dict[str, Given] = {}
-    modules = [
-        ReplaceableModule(layers[first:end], successor, anatomy.kind, heard)
-        for (first, end), successor in zip(bounds_of(partition), successors, strict=True)
-    ]
-    listeners = []
-    if (attribute := anatomy.kind) is not None:
-        kinds = sorted({getattr(layer, attribute) for layer in layers})
-        listeners = [Listener(attribute, kind, heard) for kind in kinds]
-    model.set_submodule(anatomy.layers, nn.ModuleList([*listeners, *modules]))
-    return modules
+    return put_modules(model, partition, successors, dtype)

@@ -1,12 +1,14 @@
 """A module of the predecessor and its successor as one element of the encoder's list of layers."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
-from compression.architectures import states_of
+from compression.architectures import anatomy_of, states_of
+from compression.methods.layer_choice import bounds_of
 
 Given = tuple[tuple[Any, ...], dict[str, Any]]
 """What the encoder gives a layer beside the states, by place and by name."""
@@ -106,6 +108,30 @@ class ReplaceableModule(nn.Module):
                 args, kwargs = _of_rows((args, kwargs), rows)
             output = layer(states_of(output), *args, **kwargs)
         return output
+
+
+def put_modules(
+    model: PreTrainedModel, partition: list[int], successors: Sequence[nn.Module], dtype: torch.dtype
+) -> list[ReplaceableModule]:
+    """Make modules of so many layers each, and their successors, the encoder's list; the layers compute in `dtype`.
+
+    Several modules may have the same successor.
+    """
+    anatomy = anatomy_of(model)
+    layers = list(anatomy.layers_of(model))
+    for layer in layers:
+        layer.to(dtype)
+    heard: dict[str, Given] = {}
+    modules = [
+        ReplaceableModule(layers[first:end], successor, anatomy.kind, heard)
+        for (first, end), successor in zip(bounds_of(partition), successors, strict=True)
+    ]
+    listeners = []
+    if (attribute := anatomy.kind) is not None:
+        kinds = sorted({getattr(layer, attribute) for layer in layers})
+        listeners = [Listener(attribute, kind, heard) for kind in kinds]
+    model.set_submodule(anatomy.layers, nn.ModuleList([*listeners, *modules]))
+    return modules
 
 
 def _of_rows(given: Given, rows: torch.Tensor) -> Given:
