@@ -40,7 +40,7 @@ class _Attention(torch.autograd.Function):
         rows, length, size = states.shape
         width, keys = size // heads, max(length, KEYS)
         x, maps, biases = states.view(-1, size), torch.cat(weights[::2]), torch.cat(weights[1::2])
-        projected = torch.addmm(biases, x, maps.t()).view(rows, length, 3, heads, width)
+        projected = _map(x, maps, biases).view(rows, length, 3, heads, width)
         query = x.new_empty(rows, heads, length, width)
         torch.mul(projected[:, :, 0].transpose(1, 2), width**-0.5, out=query)
         query = query.view(-1, length, width)
@@ -135,8 +135,8 @@ class _FirstPieceAttention(torch.autograd.Function):
 
         d_states = None
         if ctx.needs_input_grad[0]:
-            d_states = torch.bmm(dropped.transpose(1, 2), d_gathered)
-            d_states.baddbmm_(d_scores.transpose(1, 2), asking)
+            on_states, given = torch.cat((dropped, d_scores), 1), torch.cat((d_gathered, asking), 1)
+            d_states = torch.bmm(on_states.transpose(1, 2), given)
             d_states[:, 0] += d_queried @ wq
         if not ctx.needs_input_grad[4]:
             return d_states, *[None] * 9
@@ -164,12 +164,12 @@ class _AfterAttention(torch.autograd.Function):
         size = states.shape[-1]
         x, attended = states.reshape(-1, size), attended.view(-1, size)
         kept1 = keep_mask(x, dropouts[0])
-        sum1 = _add(x, torch.addmm(bo, attended, wo.t()), kept1)
+        sum1 = _add(x, _map(attended, wo, bo), kept1)
         y, mean1, scale1 = torch.native_layer_norm(sum1, (size,), n1w, n1b, epsilons[0])
-        neurons = torch.addmm(b1, y, w1.t())
+        neurons = _map(y, w1, b1)
         active = functional.gelu(neurons)
         kept2 = keep_mask(x, dropouts[1])
-        sum2 = _add(y, torch.addmm(b2, active, w2.t()), kept2)
+        sum2 = _add(y, _map(active, w2, b2), kept2)
         out, mean2, scale2 = torch.native_layer_norm(sum2, (size,), n2w, n2b, epsilons[1])
         ctx.save_for_backward(
             attended, kept1, sum1, mean1, scale1, y, neurons, active, kept2, sum2, mean2, scale2,
@@ -204,6 +204,14 @@ class _AfterAttention(torch.autograd.Function):
             d_put_out.t() @ attended, d_put_out.sum(0), d_n1w, d_n1b,
             d_neurons.t() @ y, d_neurons.sum(0), d_fed.t() @ active, d_fed.sum(0), d_n2w, d_n2b,
         )  # fmt: skip
+
+
+def _map(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """x W^T + b; in bfloat16 by the operation that adds the bias as it goes, where addmm first fills the result."""
+    if x.dtype is torch.bfloat16 and x.is_contiguous():
+        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        return out
+    return torch.addmm(bias, x, weight.t())
 
 
 def _weights(scores: torch.Tensor, dropout: float) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from compression.data.batches import collate, epoch_batches, evaluation_batches
+from compression.data.batches import collate, epoch_batches, evaluation_batches, few_lengths
 from compression.data.encoding import Encoded
 from tests.compression.encoded import classification, of_rows
 
@@ -48,6 +48,22 @@ def test_rows_are_padded_to_the_longest_of_their_batch() -> None:
     assert batch.attention_mask.sum(1).tolist() == lengths.tolist()
     assert batch.input_ids[0, : lengths[0]].tolist() == [4] * lengths[0]
     assert (batch.input_ids * (1 - batch.attention_mask)).sum() == 0
+
+
+def test_rows_have_few_lengths_at_little_padding() -> None:
+    padded = {length: few_lengths(length) for length in range(1, 513)}
+    assert [padded[length] for length in (1, 16, 17, 32, 33, 66, 128, 512)] == [
+        1,
+        16,
+        18,
+        32,
+        36,
+        72,
+        128,
+        512,
+    ]
+    assert all(length <= longer < length * 9 / 8 for length, longer in padded.items())
+    assert len({padded[length] for length in range(1, 129)}) == 40
 
 
 def test_rows_of_one_length_need_no_mask() -> None:
