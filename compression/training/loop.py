@@ -106,7 +106,7 @@ class _Run:
         )
         self.total = training.steps(len(data.train))
         self.per_epoch = math.ceil(len(data.train) / training.batch_size)
-        self.evaluation_every = max(1, self.per_epoch // training.evaluations_per_epoch)
+        self.evaluation_every = training.evaluation_every(len(data.train))
         self.record_every = max(1, self.total // POINTS)
         self.step = 0
         self.evaluated_at = 0

@@ -94,7 +94,7 @@ def questions(folder: Path) -> dict[str, Path]:
     for (split, _), name in zip(SENTENCES, ("train-v1.1-part.json", "dev-v1.1-part.json"), strict=True):
         content = json.loads((SHARED / "data" / "squad" / name).read_text("utf-8"))
         article = content["data"][0]
-        content["data"] = [article | {"paragraphs": article["paragraphs"][:4]}]
+        content["data"] = [article | {"paragraphs": article["paragraphs"][:2]}]
         rows[split] = folder / f"{split}.json"
         rows[split].write_text(json.dumps(content), "utf-8")
     return rows
@@ -103,7 +103,7 @@ def questions(folder: Path) -> dict[str, Path]:
 def test_an_encoder_of_sentences_finds_alike_what_people_do(
     embedded: Embedded, encoder: Path, tmp_path: Path
 ) -> None:
-    training = {"max_steps": 4, "batch_size": 16, "evaluations_per_epoch": 1}
+    training = {"max_steps": 2, "batch_size": 8, "evaluations_per_epoch": 1}
     step = {"method": "layer_drop", "keep_layers": 5, "strategy": "symmetric", "recovery": training}
     report = compressed(embedded, encoder, texts_of_pairs(tmp_path), step, tmp_path / "out")
     assert report["metric"] == "spearman"
@@ -122,7 +122,7 @@ def test_words_are_tagged(embedded: Embedded, encoder: Path, tmp_path: Path) -> 
     names = ["O", *(f"{part}-{kind}" for kind in KINDS for part in "BI")]
     labels = {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
     model = with_new_head(encoder, tmp_path / "model", "AutoModelForTokenClassification", **labels)
-    training = {"max_steps": 12, "batch_size": 8, "learning_rate": 1e-3, "evaluations_per_epoch": 1}
+    training = {"max_steps": 6, "batch_size": 8, "learning_rate": 2e-3, "evaluations_per_epoch": 1}
     step = {"method": "layer_drop", "keep_layers": 1, "recovery": training, "distillation": None}
     report = compressed(embedded, model, tagged_sentences(tmp_path), step, tmp_path / "out", "accuracy")
     assert report["rows"] == 32
@@ -133,11 +133,11 @@ def test_words_are_tagged(embedded: Embedded, encoder: Path, tmp_path: Path) -> 
 
 def test_answers_are_found_in_contexts(embedded: Embedded, encoder: Path, tmp_path: Path) -> None:
     model = with_new_head(encoder, tmp_path / "model", "AutoModelForQuestionAnswering")
-    training = {"max_steps": 10, "batch_size": 4, "learning_rate": 3e-4, "evaluations_per_epoch": 1}
+    training = {"max_steps": 6, "batch_size": 4, "learning_rate": 5e-4, "evaluations_per_epoch": 1}
     step = {"method": "layer_drop", "keep_layers": 1, "recovery": training, "distillation": None}
     report = compressed(embedded, model, questions(tmp_path), step, tmp_path / "out")
     losses = [point["value"] for point in report["curves"]["loss"]]
-    assert sum(losses[-3:]) / 3 < losses[0]
+    assert sum(losses[-2:]) / 2 < losses[0]
     rows = [json.loads(line) for line in (tmp_path / "out" / "predictions.jsonl").open(encoding="utf-8")]
     assert len(rows) == report["rows"] > 10
     assert all(row["after_answer"] in row["context"] for row in rows)
