@@ -42,6 +42,14 @@ class Training(Settings):
         return max(1, math.ceil(rows / self.batch_size) // self.evaluations_per_epoch)
 
 
+class GentleTraining(Training):
+    """Training of a model that has lost little: smaller steps."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=1)] = 5e-5
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """Gradients of the trained parameters are scaled down to this norm."""
+
+
 class Distillation(Settings):
     """A term that pulls the logits to the original's: weight * T^2 * KL (Hinton et al. 2015, section 2)."""
 
@@ -53,7 +61,7 @@ class Distillation(Settings):
 class Trained(Settings):
     """Settings of a method whose work is done in a training."""
 
-    training: Training = Training(learning_rate=5e-5, clip_norm=1.0)
+    training: GentleTraining = GentleTraining()
     distillation: Distillation | None = Distillation()
     """Pull towards the logits of the model that this step got."""
 
@@ -66,7 +74,7 @@ class Trained(Settings):
 class Recovered(Settings):
     """Settings of a method that changes a model first and may train it then."""
 
-    recovery: Training | None = Training(learning_rate=5e-5, clip_norm=1.0)
+    recovery: GentleTraining | None = GentleTraining()
     """Training of the whole changed model; null to deliver it untrained."""
     distillation: Distillation | None = Distillation()
     """Pull of the recovery towards the logits of the model that this step got."""

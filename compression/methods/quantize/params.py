@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.methods.shape import ModelShape
-from compression.training.params import Distillation, Recovered, Training
+from compression.training.params import Distillation, GentleTraining, Recovered
 
 
 class QuantizeParams(Recovered):
@@ -24,7 +24,7 @@ class QuantizeParams(Recovered):
     an ordinary checkpoint of half the size."""
     calibration_rows: Annotated[int, Field(ge=1, le=100_000)] = 256
     """Training rows on which `int8-static` finds its ranges."""
-    recovery: Training | None = None
+    recovery: GentleTraining | None = None
     """Quantisation-aware training before an 8-bit file is made: the model learns with its numbers rounded. Worth it
     where the metric drops by more than half a point without it."""
     distillation: Distillation | None = None

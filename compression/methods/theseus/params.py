@@ -24,6 +24,11 @@ class TheseusParams(Settings):
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "fast": {},
+        "distilled": {
+            "distillation": {},
+            "head": "trained",
+            "training": {"learning_rate": 2e-4, "clip_norm": 1.0},
+        },
         "paper": {
             "initialization": "first_layers",
             "schedule": {"type": "linear", "base_rate": 0.3, "full_at": 0.6},
@@ -39,8 +44,9 @@ class TheseusParams(Settings):
     }
 
     method: Literal["theseus"] = "theseus"
-    preset: Literal["fast", "paper"] = "fast"
-    """Where unset fields take their values from: `fast`, or the `paper`'s choices, quirks included."""
+    preset: Literal["fast", "distilled", "paper"] = "fast"
+    """Where unset fields take their values from: `fast`; `distilled`, which also imitates the original's outputs and
+    trains the head, and keeps the most; or the `paper`'s choices, quirks included."""
     successor_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Layers of the successor; half of the predecessor's by default."""
     successor_intermediate_size: Annotated[int, Field(ge=1, le=65_536)] | None = None
@@ -78,8 +84,9 @@ class TheseusParams(Settings):
         if not preset:
             return given
         merged = {**preset, **given}
-        if isinstance(given.get("training"), dict):
-            merged["training"] = {**preset["training"], **given["training"]}
+        for part in ("training", "distillation"):
+            if isinstance(given.get(part), dict):
+                merged[part] = {**preset.get(part, {}), **given[part]}
         return merged
 
     @model_validator(mode="after")

@@ -42,3 +42,9 @@ def test_impossible_numbers_are_refused(strategy: str, keep: int) -> None:
 def test_settings_without_effect_are_refused(settings: dict[str, object], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         LayerDropParams.model_validate(settings)
+
+
+def test_what_is_said_of_the_recovery_leaves_the_rest_gentle() -> None:
+    recovery = LayerDropParams.model_validate({"keep_layers": 2, "recovery": {"epochs": 1}}).recovery
+    assert recovery is not None
+    assert (recovery.epochs, recovery.learning_rate, recovery.clip_norm) == (1, 5e-5, 1.0)

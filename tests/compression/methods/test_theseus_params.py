@@ -13,6 +13,7 @@ from compression.methods.theseus.schedules import (
     Schedule,
     StepSchedule,
 )
+from compression.training.params import Distillation
 
 
 @pytest.mark.parametrize(
@@ -112,3 +113,12 @@ def test_a_preset_fills_in_what_is_not_said() -> None:
     assert params.training.epochs == 2
     assert params.training.precision == "float32"
     assert TheseusParams().initialization == "module_last"
+
+
+def test_a_preset_fills_in_what_is_not_said_of_its_parts() -> None:
+    params = TheseusParams.model_validate(
+        {"preset": "distilled", "training": {"epochs": 2}, "distillation": {"temperature": 3}}
+    )
+    assert (params.training.epochs, params.training.learning_rate) == (2, 2e-4)
+    assert params.distillation == Distillation(weight=0.5, temperature=3)
+    assert params.head == "trained"
