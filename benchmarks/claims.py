@@ -127,6 +127,7 @@ def main(
                 draft.notes.append(
                     f"{seeds} seeds, {steps} steps of 32 rows, at most {rows:,} training rows."
                 )
+                draft.notes.append(ledger.told())
 
 
 def look_at_schedules(trial: Trial, draft: Draft) -> None:
@@ -139,15 +140,13 @@ def look_at_schedules(trial: Trial, draft: Draft) -> None:
     said = f"{trial.task}: {order}"
     if paper:
         said += f"; rank correlation with the paper's {agreement([*means.values()], [paper[n] for n in means]):+.2f}"
-    draft.notes.append(f"{said}. The curriculum {_beats(means, 'curriculum')}.")
-
-
-def _beats(means: dict[str, float], name: str) -> str:
-    others = [other for other in means if other != name and means[other] >= means[name]]
-    return (
-        f"does not beat {' and '.join(others)}: not as in the paper"
-        if others
-        else "beats both, as in the paper"
+    ahead = {name: means["curriculum"] - means[name] for name in means if name != "curriculum"}
+    leads = " and ".join(f"{lead:+.4f} beside {name}" for name, lead in ahead.items())
+    spread = max(stdev(run.retention for run in runs) for runs in found.values())
+    beats_both = min(ahead.values()) > 0
+    draft.notes.append(
+        f"{said}. The curriculum keeps {leads} (largest standard deviation {spread:.4f}): "
+        f"{'as' if beats_both else 'not as'} in the paper, where it beats both."
     )
 
 

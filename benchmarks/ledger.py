@@ -22,9 +22,12 @@ class Ledger:
         self._done: dict[str, Found] = {
             _key(entry["run"]): entry["found"] for entry in map(json.loads, lines)
         }
+        self._earlier = set(self._done)
+        self._asked = set[str]()
 
     def found(self, run: dict[str, Any], measure: Callable[[], Found]) -> Found:
         """What a run found, measured where that has not been done; `run` tells it from all others."""
+        self._asked.add(_key(run))
         if _key(run) not in self._done:
             found = self._done[_key(run)] = measure()
             self._file.parent.mkdir(parents=True, exist_ok=True)
@@ -36,6 +39,13 @@ class Ledger:
     def figures(self, run: dict[str, Any], measure: Callable[[], Figures]) -> Figures:
         """The same of what is measured alike for all."""
         return Figures(**self.found(run, lambda: asdict(measure())))
+
+    def told(self) -> str:
+        """How the runs that were asked for came about, for the note of a table."""
+        asked, self._asked = self._asked, set()
+        earlier = len(asked & self._earlier)
+        sittings = f"; {earlier} of them in earlier sittings, whose minutes and load are not those above"
+        return f"{len(asked)} runs{sittings if earlier else ''}."
 
 
 @contextmanager

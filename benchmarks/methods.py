@@ -95,7 +95,7 @@ def main(
                 f"{seeds} seeds, {steps} steps of 32 rows, at most {rows:,} training rows; trim_vocabulary and "
                 "quantize train nothing."
             )
-            draft.notes += RIVALS
+            draft.notes += [ledger.told(), *RIVALS]
 
 
 def serves(method: str, material: Material) -> bool:

@@ -9,8 +9,8 @@ from compression.report.charts import round_ticks
 WIDTH, HEIGHT = 720, 440
 LEFT, RIGHT, TOP, BOTTOM = 70, 190, 20, 50
 """Margins; the one at the right is for the names of the points there."""
-LINE = 14
-"""Height of a name."""
+LINE, NEAR = 14, 150
+"""Height of a name, and width of most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def scatter(points: Sequence[Point], x_title: str, y_title: str) -> str:
     path = " ".join("{:.1f},{:.1f}".format(*place(point)) for point in front(points))
     lines.append(f'<polyline points="{path}" fill="none" stroke="#b45309" stroke-dasharray="4 3"/>')
     placed = [(point, *place(point)) for point in points]
-    for (point, x, y), name_y in zip(placed, names_apart([y for _, _, y in placed]), strict=True):
+    for (point, x, y), name_y in zip(placed, names_apart([(x, y) for _, x, y in placed]), strict=True):
         lines.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="#1d4ed8"/>')
         lines.append(f'<text x="{x + 8:.1f}" y="{name_y + 4:.1f}">{escape(point.name)}</text>')
     return "\n".join([*lines, "</svg>", ""])
@@ -71,9 +71,13 @@ def front(points: Sequence[Point]) -> list[Point]:
     return sorted((point for point in points if not any(beaten(point))), key=lambda point: point.x)
 
 
-def names_apart(heights: Sequence[float]) -> list[float]:
-    """Heights for the names of points: their own, moved down as far as the name above needs."""
-    apart, last = list(heights), -float(LINE)
-    for i in sorted(range(len(heights)), key=lambda i: heights[i]):
-        apart[i] = last = max(heights[i], last + LINE)
-    return apart
+def names_apart(places: Sequence[tuple[float, float]]) -> list[float]:
+    """Heights for the names of points: their own, moved down as far as names above need that begin near by."""
+    apart: dict[int, float] = {}
+    for i in sorted(range(len(places)), key=lambda i: places[i][1]):
+        x, y = places[i]
+        for other, taken in apart.items():
+            if abs(places[other][0] - x) < NEAR and y < taken + LINE:
+                y = taken + LINE
+        apart[i] = y
+    return [apart[i] for i in range(len(places))]

@@ -40,12 +40,14 @@ def with_schedules(field: str, kept: dict[Any, float]) -> Trial:
         (
             {"linear": 0.8, "constant": 0.7, "step": 0.6},
             "mrpc: curriculum > constant > anti-curriculum; rank correlation with the paper's +1.00. The curriculum "
-            "beats both, as in the paper.",
+            "keeps +0.1111 beside constant and +0.2222 beside anti-curriculum (largest standard deviation 0.0079): as "
+            "in the paper, where it beats both.",
         ),
         (
             {"linear": 0.6, "constant": 0.7, "step": 0.8},
             "mrpc: anti-curriculum > constant > curriculum; rank correlation with the paper's -1.00. The curriculum "
-            "does not beat constant and anti-curriculum: not as in the paper.",
+            "keeps -0.1111 beside constant and -0.2222 beside anti-curriculum (largest standard deviation 0.0079): "
+            "not as in the paper, where it beats both.",
         ),
     ],
 )

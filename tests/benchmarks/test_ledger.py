@@ -20,5 +20,7 @@ def test_an_interrupted_measurement_goes_on_and_a_finished_one_begins_anew(tmp_p
     with unfinished(file) as ledger:
         assert ledger.figures({"seed": 0}, lambda: figures(0.1)) == figures(0.7)
         assert ledger.found({"seed": 1}, lambda: asdict(figures(0.6)))["after"] == 0.6
+        assert ledger.told().startswith("2 runs; 1 of them in earlier sittings")
+        assert ledger.told() == "0 runs."
         assert len(file.read_text().splitlines()) == 2
     assert not file.exists()

@@ -16,4 +16,5 @@ def test_a_picture_is_sound_xml_with_every_name() -> None:
 
 
 def test_names_do_not_cover_each_other() -> None:
-    assert names_apart([100.0, 101.0, 10.0]) == [100.0, 100.0 + LINE, 10.0]
+    places = [(0.0, 100.0), (5.0, 101.0), (5.0, 10.0), (400.0, 102.0)]
+    assert names_apart(places) == [100.0, 100.0 + LINE, 10.0, 102.0]
