@@ -12,7 +12,7 @@ from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.traits import what_it_lacks
 from compression.data.summary import DatasetSummary
 from compression.errors import InputError, Problem
-from compression.methods.distill.params import DistillParams, disagreements
+from compression.methods.distill.params import DistillParams, GivenStudent, disagreements
 from compression.methods.quantize.params import QuantizeParams
 from compression.methods.shape import ModelShape
 from compression.registry import Step
@@ -72,7 +72,7 @@ class _Compute(Settings):
         return {
             f"/steps/{index}/student/model": step.student.model
             for index, step in enumerate(self.steps)
-            if isinstance(step, DistillParams) and step.student is not None
+            if isinstance(step, DistillParams) and isinstance(step.student, GivenStudent)
         }
 
 
@@ -169,7 +169,7 @@ def _with_students(recipe: Recipe, others: Mapping[str, ModelFacts]) -> Recipe:
     """The recipe with the shapes of the models that its steps name."""
     steps: list[Step] = []
     for step in recipe.steps:
-        if isinstance(step, DistillParams) and step.student is not None:
+        if isinstance(step, DistillParams) and isinstance(step.student, GivenStudent):
             student = step.student.model_copy(update={"shape": ModelShape.of(others[step.student.model])})
             step = step.model_copy(update={"student": student})
         steps.append(step)
@@ -201,7 +201,8 @@ def _unfit(step: Step, index: int, model: ModelFacts, shape: ModelShape) -> Iter
             why = f" ({what_it_lacks(shape.architecture)})" if kind == "architecture" else ""
             message = f"{step.method} does not serve the {kind} {own}{why}, only {', '.join(served)}"
             yield Problem("method_does_not_fit", message, f"/steps/{index}/method")
-    if isinstance(step, DistillParams) and step.student and shape.vocabulary_size != model.vocabulary_size:
+    given = isinstance(step, DistillParams) and isinstance(step.student, GivenStudent)
+    if given and shape.vocabulary_size != model.vocabulary_size:
         message = "word pieces have new ids after trim_vocabulary: put distill before trim_vocabulary"
         yield Problem("student_differs", message, f"/steps/{index}/student/model")
 

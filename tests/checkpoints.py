@@ -33,6 +33,7 @@ WORD_PIECE: dict[Architecture, tuple[str, tuple[str, ...]]] = {
     "bert": ("BertTokenizer", BRACKETED),
     "distilbert": ("DistilBertTokenizer", BRACKETED),
     "electra": ("ElectraTokenizer", BRACKETED),
+    "bilstm": ("BertTokenizer", BRACKETED),
     "mpnet": ("MPNetTokenizer", ("<s>", "<pad>", "</s>", "<unk>", "[UNK]", "<mask>")),
 }
 UNIGRAM: dict[Architecture, tuple[str, tuple[str, ...]]] = {
@@ -59,6 +60,7 @@ SPECIAL: dict[Architecture, dict[str, Any]] = {
     "modernbert": {"local_attention": 8, "pad_token_id": 1, **dict.fromkeys(MODERN_TOKENS, 0)},
     "gpt2": {"pad_token_id": 1},
     "albert": {"embedding_size": 8},
+    "bilstm": {"embedding_size": 8, "sep_token_id": 3},
 }
 """What its config says beside the sizes."""
 
@@ -140,8 +142,9 @@ def _random_model(
         "label2id": {label: i for i, label in enumerate(labels)},
     }
     wanted = anatomy(architecture, task)
-    common |= {"num_hidden_layers": layers, "hidden_size": hidden, "num_attention_heads": 2}
-    common |= {wanted.intermediate_size: 2 * hidden}
+    common |= {"num_hidden_layers": layers, "hidden_size": hidden}
+    if wanted.attention:
+        common |= {"num_attention_heads": 2, wanted.intermediate_size: 2 * hidden}
     # Where positions are counted from the padding id + 1, there are two more.
     common |= {"max_position_embeddings": MAX_LENGTH + (2 if wanted.positions_after_padding else 0)}
     return wanted.model_class(wanted.config_class(**common | SPECIAL.get(architecture, {}) | config))

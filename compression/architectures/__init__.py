@@ -6,13 +6,13 @@ from functools import cache
 from typing import Any
 
 import torch
-import transformers
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from compression.checkpoints.bodies import Body, body_for
 from compression.checkpoints.config import CLASSES
 from compression.checkpoints.facts import Architecture, ModelFacts, TaskType
+from compression.checkpoints.plankwright_model import class_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,9 +129,9 @@ def anatomy(architecture: Architecture, task: TaskType) -> Anatomy:
     (model_class,) = (name for name, its_task in CLASSES[architecture].items() if its_task == task)
     return Anatomy(
         **{field.name: getattr(body, field.name) for field in fields(body)},
-        config_class=getattr(transformers, f"{body.name}Config"),
+        config_class=class_named(f"{body.name}Config"),
         task=task,
-        model_class=getattr(transformers, model_class),
+        model_class=class_named(model_class),
         head=body.heads[task],
     )
 

@@ -247,6 +247,19 @@ BODIES: dict[Architecture, Body] = {
         pieces=None,
         encoder=None,
     ),
+    "bilstm": Body(
+        name="BiLstm",
+        layers="lstm.layers",
+        embeddings="lstm.embeddings",
+        table="",
+        attention=(),
+        norms=(),
+        own_mask=True,
+        classifier=("dense", "classifier"),
+        spans=None,
+        pieces=None,
+        encoder=None,
+    ),
 }
 """Each architecture that is accepted."""
 

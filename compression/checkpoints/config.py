@@ -132,7 +132,7 @@ def _class_problems(config: CheckedConfig) -> list[Problem]:
 
 def _size_problems(config: CheckedConfig, raw: dict[str, Any]) -> list[Problem]:
     problems = []
-    if config.hidden_size % config.num_attention_heads:
+    if config.num_attention_heads and config.hidden_size % config.num_attention_heads:
         message = f"{config.hidden_size} is not divisible by the {config.num_attention_heads} attention heads"
         problems.append(_problem(config.WIDTH, "inconsistent_config", message))
     if isinstance(config, DebertaV2Config):

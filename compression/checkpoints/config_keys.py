@@ -288,6 +288,19 @@ class Gpt2Config(_Config):
         return self.n_positions
 
 
+class BiLstmConfig(_EncoderConfig):
+    model_type: Literal["bilstm"]
+    embedding_size: Width
+    hidden_size: Width
+    num_hidden_layers: Annotated[int, Field(ge=1, le=16)] = 1
+    dropout: Rate = 0.1
+    sep_token_id: TokenId | None = None
+    """The piece behind the first text of a pair, where a head compares two texts."""
+
+    num_attention_heads: ClassVar[int] = 0
+    intermediate_size: ClassVar[int] = 0
+
+
 CheckedConfig = (
     BertConfig
     | RobertaConfig
@@ -298,6 +311,7 @@ CheckedConfig = (
     | DebertaV2Config
     | ModernBertConfig
     | Gpt2Config
+    | BiLstmConfig
 )
 CONFIGS: dict[str, type[CheckedConfig]] = {
     model_type: config

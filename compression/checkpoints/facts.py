@@ -18,8 +18,11 @@ Architecture = Literal[
     "deberta-v2",
     "modernbert",
     "gpt2",
+    "bilstm",
 ]
 """Named as `model_type` in a config."""
+OWN: tuple[Architecture, ...] = ("bilstm",)
+"""What no transformers has: `plankwright_model.py` defines it."""
 TaskType = Literal[
     "text-classification",
     "token-classification",
@@ -50,6 +53,7 @@ class ModelFacts(BaseModel):
     """Layers that have weights of their own, each run several times over; null where all have."""
     hidden_size: int
     attention_heads: int
+    """0 in a model without attention."""
     intermediate_size: int
     vocabulary_size: int
     vocabulary: str | None = None
@@ -74,4 +78,9 @@ class ModelFacts(BaseModel):
     @property
     def plain(self) -> bool:
         """Whether transformers alone can load the checkpoint."""
-        return not self.low_rank and not self.packed
+        return not self.own_form and self.architecture not in OWN
+
+    @property
+    def own_form(self) -> bool:
+        """Whether weights are stored in another form than the architecture's."""
+        return self.low_rank or self.packed

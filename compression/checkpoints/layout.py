@@ -7,6 +7,7 @@ from compression.checkpoints.bodies import BODIES, Body, body_for
 from compression.checkpoints.config import task_of
 from compression.checkpoints.config_keys import (
     AlbertConfig,
+    BiLstmConfig,
     CheckedConfig,
     DebertaV2Config,
     DistilBertConfig,
@@ -100,13 +101,14 @@ def may_be_factorised(config: CheckedConfig) -> set[str]:
     return {
         name.removesuffix(".weight")
         for name, shape in whole.items()
-        if len(shape) == 2 and (name.startswith(f"{body.layers}.") or name == table)
+        if len(shape) == 2
+        and ((name.startswith(f"{body.layers}.") and name.endswith(".weight")) or name == table)
     }
 
 
 def _embeddings(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
     width = _embedding_width(config)
-    if isinstance(config, Gpt2Config):
+    if isinstance(config, (Gpt2Config, BiLstmConfig)):
         yield "weight", (config.vocab_size, width)
         return
     if isinstance(config, ModernBertConfig):
@@ -122,7 +124,8 @@ def _embeddings(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
 
 
 def _embedding_width(config: CheckedConfig) -> int:
-    return config.embedding_size if isinstance(config, (ElectraConfig, AlbertConfig)) else config.hidden_size
+    own = (ElectraConfig, AlbertConfig, BiLstmConfig)
+    return config.embedding_size if isinstance(config, own) else config.hidden_size
 
 
 def _beside_the_layers(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
@@ -153,6 +156,9 @@ def _layer(config: CheckedConfig, body: Body, index: int) -> Iterator[tuple[str,
     if isinstance(config, ModernBertConfig):
         yield from _modernbert_layer(config, index)
         return
+    if isinstance(config, BiLstmConfig):
+        yield from _lstm_layer(config, index)
+        return
     width, inner = config.hidden_size, config.intermediate_size
     into, out_of = body.feed_forward
     linear = _transposed_linear if body.transposed else _linear
@@ -180,11 +186,22 @@ def _modernbert_layer(config: ModernBertConfig, index: int) -> Iterator[tuple[st
     yield from _linear("mlp.Wo", width, inner, bias=config.mlp_bias)
 
 
+def _lstm_layer(config: BiLstmConfig, index: int) -> Iterator[tuple[str, Shape]]:
+    gates, inputs = 4 * config.hidden_size, 2 * config.hidden_size if index else config.embedding_size
+    for direction in ("forwards", "backwards"):
+        yield f"{direction}.weight_ih_l0", (gates, inputs)
+        yield f"{direction}.weight_hh_l0", (gates, config.hidden_size)
+        yield f"{direction}.bias_ih_l0", (gates,)
+        yield f"{direction}.bias_hh_l0", (gates,)
+
+
 def _head(config: CheckedConfig) -> Iterator[tuple[str, Shape]]:
     width, classes, body = config.hidden_size, len(config.labels), BODIES[config.model_type]
     if task_of(config) == "sentence-similarity":
         return
-    if isinstance(config, ModernBertConfig):
+    if isinstance(config, BiLstmConfig):
+        yield from _lstm_head(config)
+    elif isinstance(config, ModernBertConfig):
         yield from _modernbert_head(config, classes)
     elif task_of(config) == "token-classification":
         yield from _linear("classifier", classes, width)
@@ -220,6 +237,13 @@ def _modernbert_head(config: ModernBertConfig, classes: int) -> Iterator[tuple[s
         yield from _linear("classifier", 2 if task_of(config) == "question-answering" else classes, width)
     elif config.decoder_bias:
         yield "decoder.bias", (config.vocab_size,)
+
+
+def _lstm_head(config: BiLstmConfig) -> Iterator[tuple[str, Shape]]:
+    width = 2 * config.hidden_size
+    if task_of(config) == "text-classification":
+        yield from _linear("dense", width, width if config.sep_token_id is None else 4 * width)
+    yield from _linear("classifier", len(config.labels), width)
 
 
 def _linear(name: str, outputs: int, inputs: int, *, bias: bool = True) -> Iterator[tuple[str, Shape]]:

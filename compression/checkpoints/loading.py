@@ -17,7 +17,7 @@ from transformers.utils.logging import disable_progress_bar
 from compression.architectures import Anatomy, anatomy_for, anatomy_of
 from compression.checkpoints import plankwright_model
 from compression.checkpoints.config import parse_config
-from compression.checkpoints.facts import ModelFacts, ProblemType
+from compression.checkpoints.facts import OWN, ModelFacts, ProblemType
 from compression.checkpoints.inspection import checkpoint_files, inspect_checkpoint, sanitized_config
 from compression.checkpoints.plankwright_model import (
     LowRankEmbedding,
@@ -86,7 +86,7 @@ def load_model(
     config.problem_type = PROBLEM_TYPES.get(facts.problem_type)
     if anatomy.causal:
         config.use_cache = False  # keys and values of what was read before are for generating
-    if not facts.plain:
+    if facts.own_form:
         return _load_own_form(folder, anatomy, config, device)
     loaded: Any = anatomy.model_class.from_pretrained(
         folder,
@@ -174,8 +174,8 @@ def save_checkpoint(
     """Write an ordinary checkpoint: the weights in the number format of the source, the source's tokenizer files.
 
     A model that is not in float32 any more keeps the format it has. `changed_tokenizer` is the content of a
-    tokenizer.json that takes the place of the source's vocabulary. Factorised and packed weights are no transformers
-    checkpoint: beside them lies the module that loads them.
+    tokenizer.json that takes the place of the source's vocabulary. Factorised and packed weights, and architectures of
+    our own, are no transformers checkpoint: beside them lies the module that loads them.
     """
     folder.mkdir(parents=True)
     dtype = STORAGE_DTYPES[source.facts.dtype] if model.dtype is torch.float32 else model.dtype
@@ -189,9 +189,10 @@ def save_checkpoint(
     if form := _form(model.config):
         tensors = packed(tensors) if form["packed"] else tensors
         save_file(tensors, folder / OWN_FORM)
-        shutil.copyfile(plankwright_model.__file__, folder / "plankwright_model.py")
     else:
         save_file(tensors, folder / SINGLE, metadata={"format": "pt"})
+    if form or model.config.model_type in OWN:
+        shutil.copyfile(plankwright_model.__file__, folder / "plankwright_model.py")
     model.config.architectures = [type(model).__name__]
     if anatomy_of(model).causal:
         model.config.use_cache = True

@@ -1,4 +1,5 @@
-"""Loads a model whose weights are stored factorised or packed. Needs torch, transformers and safetensors, no more.
+"""Loads a model that is not transformers' own: in its weights' form, or as a whole. Needs torch, transformers and
+safetensors, no more.
 
     from plankwright_model import load
 
@@ -8,6 +9,8 @@
 to its rank r: a weight (O, I) is stored as `up` (O, r) and `down` (r, I), a table (V, H) as `down` (V, r) and `up`
 (H, r). Where `packed` is true, a tensor may be stored as `NAME.mask`, one bit for each element, the first in the lowest
 bit, and `NAME.values`, the elements whose bit is set.
+
+The model type `bilstm` is defined here: once this is imported, transformers' Auto classes know it.
 """
 
 import inspect
@@ -18,6 +21,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 from torch import nn
+from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 from transformers.pytorch_utils import Conv1D
 
 WEIGHTS = "plankwright.safetensors"
@@ -51,14 +55,145 @@ class LowRankEmbedding(nn.Module):
         return result
 
 
+class BiLstmConfig(transformers.PretrainedConfig):
+    """Layers of LSTMs in both directions, each with states of `hidden_size` numbers, over a table of word pieces.
+
+    Where there is a `sep_token_id`, the head compares the text before its first occurrence with the one behind it.
+    """
+
+    model_type = "bilstm"
+
+    vocab_size: int = 30522
+    embedding_size: int = 128
+    hidden_size: int = 256
+    num_hidden_layers: int = 1
+    dropout: float = 0.1
+    max_position_embeddings: int = 512
+    initializer_range: float = 0.05
+    pad_token_id: int | None = 0
+    sep_token_id: int | None = None
+
+
+class BiLstmLayer(nn.Module):
+    """States (B, L, I), of which each row's first `lengths` (B,) count, to states (B, L, 2H), between -1 and 1."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.forwards = nn.LSTM(inputs, width, batch_first=True)
+        self.backwards = nn.LSTM(inputs, width, batch_first=True)
+
+    def forward(self, states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        behind, _ = self.backwards(turned(states, lengths))
+        return torch.cat([self.forwards(states)[0], turned(behind, lengths)], dim=-1)
+
+
+def turned(states: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """States (B, L, H) with the first `lengths` (B,) of each row in reverse: what pads a row stays behind it."""
+    places, last = torch.arange(states.shape[1], device=states.device), lengths[:, None] - 1
+    places = torch.where(places <= last, last - places, places)
+    return states.gather(1, places[:, :, None].expand(states.shape))
+
+
+class BiLstmEncoder(nn.Module):
+    """Word pieces (B, L) to states (B, L, 2H)."""
+
+    def __init__(self, config: BiLstmConfig) -> None:
+        super().__init__()
+        widths = [config.embedding_size, *[2 * config.hidden_size] * (config.num_hidden_layers - 1)]
+        self.embeddings = nn.Embedding(config.vocab_size, config.embedding_size)
+        self.dropout = nn.Dropout(config.dropout)
+        self.layers = nn.ModuleList(BiLstmLayer(width, config.hidden_size) for width in widths)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = self.embeddings(input_ids)
+        lengths = attention_mask.sum(dim=1)
+        for layer in self.layers:
+            states = layer(self.dropout(states), lengths)
+        return states
+
+
+class BiLstmForSequenceClassification(transformers.PreTrainedModel):
+    """The highest of each number of the states over a text; of two texts u and v [u, v, |u - v|, u * v] (Conneau et al.
+    2017, section 3.1)."""
+
+    config_class = BiLstmConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        width = 2 * config.hidden_size
+        self.lstm = BiLstmEncoder(config)
+        self.dense = nn.Linear(width if config.sep_token_id is None else 4 * width, width)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(width, config.num_labels)
+        self.post_init()  # type: ignore[no-untyped-call]  # transformers'
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any
+    ) -> SequenceClassifierOutput:
+        """Logits (B, C) of word pieces (B, L), padded at the end of a row."""
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        states = self.lstm(input_ids, mask)
+        if self.config.sep_token_id is None:
+            text = highest(states, mask != 0)
+        else:
+            ends = (input_ids == self.config.sep_token_id).long()
+            second = ends.cumsum(dim=1) > ends
+            u, v = highest(states, (mask != 0) & ~second), highest(states, (mask != 0) & second)
+            text = torch.cat([u, v, (u - v).abs(), u * v], dim=-1)
+        hidden = torch.relu(self.dense(self.dropout(text)))
+        return SequenceClassifierOutput(logits=self.classifier(self.dropout(hidden)))
+
+
+def highest(states: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """The highest of the states (B, L, H) over the `wanted` (B, L) positions; -1, which none is below, without any."""
+    return states.masked_fill(~wanted[:, :, None], -1.0).amax(dim=1)
+
+
+class BiLstmForTokenClassification(transformers.PreTrainedModel):
+    """A linear map of the states of each word piece."""
+
+    config_class = BiLstmConfig
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.lstm = BiLstmEncoder(config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(2 * config.hidden_size, config.num_labels)
+        self.post_init()  # type: ignore[no-untyped-call]  # transformers'
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **_: Any
+    ) -> TokenClassifierOutput:
+        """Logits (B, L, C) of word pieces (B, L), padded at the end of a row."""
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        return TokenClassifierOutput(logits=self.classifier(self.dropout(self.lstm(input_ids, mask))))
+
+
+transformers.AutoConfig.register("bilstm", BiLstmConfig, exist_ok=True)
+transformers.AutoModelForSequenceClassification.register(
+    BiLstmConfig, BiLstmForSequenceClassification, exist_ok=True
+)
+transformers.AutoModelForTokenClassification.register(
+    BiLstmConfig, BiLstmForTokenClassification, exist_ok=True
+)
+
+
 def load(folder: str | Path) -> Any:
     """The model as the transformers class that its config names, in float32 and evaluation mode."""
     folder = Path(folder)
     config = transformers.AutoConfig.from_pretrained(folder)
-    model = build(getattr(transformers, config.architectures[0]), config)
+    model_class = class_named(config.architectures[0])
+    if not (folder / WEIGHTS).exists():
+        return model_class.from_pretrained(folder, dtype=torch.float32).eval()
+    model = build(model_class, config)
     exchange(model, config.plankwright["low_rank"])
     model.load_state_dict(unpacked(load_file(folder / WEIGHTS), model))
     return model.eval()
+
+
+def class_named(name: str) -> Any:
+    """A class that is defined here, or else in transformers."""
+    return globals().get(name) or getattr(transformers, name)
 
 
 def build(model_class: Any, config: Any) -> Any:

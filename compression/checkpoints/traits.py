@@ -4,10 +4,18 @@ from typing import Literal, get_args
 
 from compression.checkpoints.facts import Architecture
 
-Trait = Literal["own_layers", "plain_scores", "two_maps", "full_embeddings", "first_sees_all", "tanh_head"]
+Trait = Literal[
+    "own_layers",
+    "plain_scores",
+    "two_maps",
+    "full_embeddings",
+    "first_sees_all",
+    "tanh_head",
+    "transformer_layers",
+]
 """Each layer has weights of its own; attention scores are Q K^T / sqrt(d) of what two maps give; two maps with biases
 make the feed-forward part; embeddings are as wide as the layers; the first position sees all others; a text's head has
-a tanh, as BERT's and ALBERT's."""
+a tanh, as BERT's and ALBERT's; layers are a Transformer's, whose matrices are linear maps."""
 
 LACKING: dict[Architecture, dict[Trait, str]] = {
     "distilbert": {"tanh_head": "its head has a ReLU"},
@@ -33,6 +41,7 @@ LACKING: dict[Architecture, dict[Trait, str]] = {
         "first_sees_all": "its first position sees itself alone",
         "tanh_head": "its head is one linear map",
     },
+    "bilstm": dict.fromkeys(get_args(Trait), "its layers are LSTMs"),
 }
 """Why a method that needs a trait cannot serve an architecture."""
 
@@ -46,4 +55,4 @@ def architectures_with(*traits: Trait) -> tuple[Architecture, ...]:
 def what_it_lacks(architecture: Architecture, *traits: Trait) -> str:
     """Of the traits, or of all, in words."""
     lacking = LACKING.get(architecture, {})
-    return "; ".join(why for trait, why in lacking.items() if trait in traits or not traits)
+    return "; ".join(dict.fromkeys(why for trait, why in lacking.items() if trait in traits or not traits))

@@ -4,6 +4,7 @@ import ctypes
 import re
 import statistics
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -90,7 +91,14 @@ def count_multiply_adds(model: PreTrainedModel, data: Encoded) -> int:
     """Of one forward pass for one row of median length."""
     inputs = typical_inputs(data, 1, model.device)
     # Not inference_mode: the counter asks for the graph of what a module is given, be it a parameter.
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    # And not with the libraries that run an LSTM as one operation: its products are not counted.
+    with (
+        torch.no_grad(),
+        warnings.catch_warnings(action="ignore"),  # of torch about torch
+        torch.backends.mkldnn.flags(enabled=False),
+        torch.backends.cudnn.flags(enabled=False),
+        FlopCounterMode(display=False) as counter,
+    ):
         model(**inputs)
     return int(counter.get_total_flops()) // 2
 

@@ -1,4 +1,5 @@
-"""Turns an ONNX graph of float32 into one that multiplies in 8 bits, in operators of the standard.
+"""Turns an ONNX graph of float32 into one that multiplies in 8 bits, in operators of the standard; but for LSTMs, which
+have none there: theirs is ONNX Runtime's own.
 
 Weights are rounded once, with a scale for each output of a linear layer and for each row of an embedding table. The
 inputs of linear layers are rounded while the model runs: to the range that they have in the batch at hand, or to one
@@ -8,12 +9,14 @@ that was found beforehand.
 from collections.abc import Mapping
 
 import numpy as np
-from onnx import NodeProto, TensorProto
+from onnx import NodeProto, TensorProto, helper
 
 from compression.export.graph import Array, Graph, attributes
 
 LEAST_ROWS = 64
 """An embedding table with fewer is not worth the operators it takes."""
+RUNTIME = "com.microsoft"
+"""The operators that ONNX Runtime has beside those of the standard."""
 Ranges = Mapping[str, tuple[float, float]]
 """Lowest and highest value of states that linear layers take."""
 
@@ -34,6 +37,7 @@ def quantize(graph: Graph, ranges: Ranges) -> None:
         graph.nodes.remove(node)
         multiply = _multiply_in_floats if source in ranges else _multiply
         multiply(graph, states[source], weights[weight], list(node.output))
+    _quantize_lstms(graph)
     _quantize_embeddings(graph)
 
 
@@ -60,6 +64,28 @@ def _round_to(graph: Graph, source: str, bounds: tuple[float, float]) -> list[st
 def _multiply_in_floats(graph: Graph, states: list[str], weight: tuple[str, str], outputs: list[str]) -> None:
     """The standard's way to write it: a runtime sees the rounding on both sides, and multiplies integers."""
     graph.add("MatMul", [*states, *graph.add("DequantizeLinear", list(weight), axis=1)], outputs=outputs)
+
+
+def _quantize_lstms(graph: Graph) -> None:
+    """Weights (2, I, 4H) and (2, H, 4H) with a scale for each output; what they are multiplied with has each step's."""
+    if lstms := graph.of_type("LSTM"):
+        graph.model.opset_import.append(helper.make_opsetid(RUNTIME, 1))
+    for node in lstms:
+        states, inputs, recurrence, bias, lengths = node.input
+        weights, units = list[str](), list[str]()
+        for name in (inputs, recurrence):
+            values, scales = round_weights(graph.constants[name].transpose(0, 2, 1), axis=1)
+            weights.append(graph.constant(values, name))
+            units.append(graph.constant(scales[:, 0], f"{name}.scale"))
+            units.append(graph.constant(np.zeros_like(scales[:, 0], dtype=np.int8), f"{name}.zero_point"))
+        graph.nodes.remove(node)
+        graph.add(
+            "DynamicQuantizeLSTM",
+            [states, *weights, bias, lengths, "", "", "", *units],
+            outputs=list(node.output),
+            domain=RUNTIME,
+            **attributes(node),
+        )
 
 
 def _quantize_embeddings(graph: Graph) -> None:

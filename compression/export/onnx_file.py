@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from compression.architectures import anatomy_of
 from compression.export.graph import Graph
+from compression.export.lstm import lstms_as_operators
 
 OUTPUTS = ("logits", "last_hidden_state")
 """What the outputs of models that count are called, or end in."""
@@ -61,7 +62,7 @@ def export_graph(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, max
     with torch.inference_mode():
         outputs = [name for name in model(**example).keys() if name.endswith(OUTPUTS)]  # noqa: SIM118  # no dict
     sizes = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", max=max_length)}
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), lstms_as_operators(model):
         warnings.simplefilter("ignore")  # of torch about torch
         program = torch.onnx.export(
             _Exported(model, names, outputs).eval(),  # one in training mode would leave the model in it

@@ -30,10 +30,11 @@ def submit(
 def _with_uploaded_student(service: "Plankwright", step: dict[str, Any], shown: bool) -> dict[str, Any]:
     """The step with an id where it names a folder of this machine."""
     student = step.get("student") if isinstance(step, dict) else None
-    if not isinstance(student, dict) or not Path(str(student.get("model", ""))).is_dir():
+    named = student.get("model") if isinstance(student, dict) else None
+    if not isinstance(student, dict) or not isinstance(named, str) or not Path(named).is_dir():
         return step
     with transfer("student", shown) as progress:
-        uploaded = service.models.upload(Path(student["model"]), progress=progress)
+        uploaded = service.models.upload(Path(named), progress=progress)
     return {**step, "student": {**student, "model": uploaded.id}}
 
 

@@ -135,7 +135,7 @@ def test_matrices_go_the_whole_way(tmp_path: Path, architecture: Architecture) -
 )
 def test_other_tasks_are_answered(tmp_path: Path, architecture: Architecture, task: TaskType) -> None:
     step = {"method": "quantize"}
-    spec = make_spec(tmp_path, [step], architecture=architecture, task=task)
+    spec = make_spec(tmp_path, [step], architecture=architecture, task=task, layers=1)
     source = open_source(spec.model)
     rows = encode_split(source, spec.dataset, "validation", spec.plan.task, None)
     logits = predict(load_model(source.folder, source.facts, torch.device("cpu")), rows, lambda: None)

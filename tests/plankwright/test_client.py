@@ -38,10 +38,12 @@ def created(service: Plankwright, checkpoint: Path, rows: Path, name: str | None
 
 
 def test_a_student_that_is_a_folder_is_sent_too(service: Plankwright, checkpoint: Path, rows: Path) -> None:
-    recipe = {"steps": [{"method": "distill", "student": {"model": str(checkpoint)}}]}
+    students = {"model": str(checkpoint)}, {"type": "bilstm"}
+    recipe = {"steps": [{"method": "distill", "student": student} for student in students]}
     job = submit(service, checkpoint, {"train": rows, "validation": rows}, recipe, shown=False)
-    (step,) = job.model_dump()["plan"]["steps"]
-    assert step["student"]["model"].startswith("mdl_")
+    given, recurrent = job.model_dump()["plan"]["steps"]
+    assert given["student"]["model"].startswith("mdl_")
+    assert (recurrent["preset"], recurrent["student"]["hidden_size"]) == ("bilstm", 256)
 
 
 def test_a_folder_is_sent_with_what_belongs_to_it(service: Plankwright, checkpoint: Path) -> None:

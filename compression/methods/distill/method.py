@@ -8,17 +8,23 @@ from compression.architectures import anatomy_of
 from compression.checkpoints.loading import load_model, open_source
 from compression.context import Context, TaskData
 from compression.errors import InputError
+from compression.methods.distill.bilstm import begin_bilstm
 from compression.methods.distill.objective import DistillObjective
-from compression.methods.distill.params import DistillParams, GivenStudent, disagreements
+from compression.methods.distill.params import BiLstmStudent, DistillParams, GivenStudent, disagreements
 from compression.methods.layer_choice import chosen_layers
 from compression.training.loop import train
+from compression.training.objectives import TaskObjective
 from compression.training.teacher import logits_to_learn
 
 
 def run(model: PreTrainedModel, data: TaskData, params: DistillParams, context: Context) -> PreTrainedModel:
     """Train a student of `model`, and return it."""
-    student = _cut(model, params) if params.student is None else _given(params.student, context)
     logits = logits_to_learn(model, data, params.training, context)
+    if isinstance(params.student, BiLstmStudent):
+        student = begin_bilstm(model, data, params.student, context)
+        train(TaskObjective(student, params.distillation, logits), data, params.training, context)
+        return student
+    student = _cut(model, params) if params.student is None else _given(params.student, context)
     objective = DistillObjective(student, model, logits, params, context)
     train(objective, data, params.training, context)
     objective.release()

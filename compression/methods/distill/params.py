@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from compression.checkpoints.facts import TIED, Architecture, ModelFacts, TaskType
 from compression.checkpoints.traits import Trait, architectures_with, what_it_lacks
@@ -27,18 +27,49 @@ class PatientTerm(Settings):
 class GivenStudent(Settings):
     """A student that is a model of its own: same architecture, task, labels and vocabulary, any size."""
 
+    type: Literal["model"] = "model"
     model: Annotated[str, Field(min_length=1, max_length=4096)]
     """Id of an uploaded model; without a server, the folder of a checkpoint."""
     shape: ModelShape | None = None
     """What that model is like: filled in when the job is submitted, whatever a request says."""
 
 
+class BiLstmStudent(Settings):
+    """A student that is no Transformer: LSTMs that read the word pieces in both directions (Tang et al. 2019)."""
+
+    TASKS: ClassVar[tuple[TaskType, ...]] = ("text-classification", "token-classification")
+
+    type: Literal["bilstm"]
+    hidden_size: Annotated[int, Field(ge=1, le=4096)] = 256
+    """Numbers of a state, in each direction."""
+    layers: Annotated[int, Field(ge=1, le=8)] = 1
+    embedding_size: Annotated[int, Field(ge=1, le=4096)] = 128
+    """Width of its table of word pieces: the teacher's, reduced to as many directions by SVD where that is wider."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+    def resulting(self, shape: ModelShape) -> ModelShape:
+        """The shape of the student of a model."""
+        return ModelShape(
+            architecture="bilstm",
+            task=shape.task,
+            layers=self.layers,
+            hidden_size=self.hidden_size,
+            attention_heads=0,
+            intermediate_size=0,
+            vocabulary_size=shape.vocabulary_size,
+        )
+
+
+Student = Annotated[GivenStudent | BiLstmStudent, Field(discriminator="type")]
+
+
 class DistillParams(Settings):
-    """Train a smaller student, begun from layers of the model or given as a model of its own, to imitate it."""
+    """Train a smaller student to imitate the model: one of its layers, a model of its own, or a recurrent one."""
 
     PAPER: ClassVar[str] = (
         "Hinton et al., Distilling the Knowledge in a Neural Network, 2015; Sanh et al., DistilBERT, 2019; "
-        "Sun et al., Patient Knowledge Distillation for BERT Model Compression, EMNLP 2019"
+        "Sun et al., Patient Knowledge Distillation for BERT Model Compression, EMNLP 2019; "
+        "Tang et al., Distilling Task-Specific Knowledge from BERT into Simple Neural Networks, 2019"
     )
     ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with("own_layers")
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
@@ -54,13 +85,19 @@ class DistillParams(Settings):
             "distillation": {"weight": 0.5, "temperature": 10.0},
             "patient": {"weight": 0.2, "layers": "skip"},
         },
+        "bilstm": {
+            "student": {"type": "bilstm"},
+            "distillation": {"weight": 0.9, "temperature": 4.0},
+            "training": {"learning_rate": 2e-3, "clip_norm": 1.0, "precision": "float32"},
+        },
     }
 
     method: Literal["distill"] = "distill"
-    student: GivenStudent | None = None
-    """The student, where it is not to be made of the model's own layers."""
-    preset: Literal["soft_targets", "distilbert", "patient"] = "soft_targets"
-    """Where unset fields take their values from: plain distillation, or the choices of DistilBERT or PKD."""
+    student: Student | None = None
+    """The student, where it is not to be made of the model's own layers: `{"model": ...}` or `{"type": "bilstm"}`."""
+    preset: Literal["soft_targets", "distilbert", "patient", "bilstm"] = "soft_targets"
+    """Where unset fields take their values from: plain distillation, the choices of DistilBERT or PKD, or what suits
+    LSTMs, which a student of the type `bilstm` always has."""
     student_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Layers of the student; half of the teacher's by default."""
     initialization: LayerChoice = "module_last"
@@ -83,15 +120,27 @@ class DistillParams(Settings):
             raise ValueError(
                 "student_layers is for a student made of the model's layers: leave it or student out"
             )
+        if isinstance(self.student, BiLstmStudent) != (self.preset == "bilstm"):
+            raise ValueError("the preset bilstm and a student of that type go together: leave the preset out")
         return self
+
+    @field_validator("student", mode="before")
+    @classmethod
+    def _model_where_nothing_is_said(cls, given: Any) -> Any:
+        return {"type": "model", **given} if isinstance(given, dict) else given
 
     @model_validator(mode="before")
     @classmethod
     def _apply_preset(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        preset = cls.PRESETS.get(given.get("preset", "soft_targets"), {})
-        return {**preset, **given}
+        student, training = given.get("student"), given.get("training", {})
+        recurrent = isinstance(student, dict) and student.get("type") == "bilstm"
+        name = given.get("preset", "bilstm" if recurrent else "soft_targets")
+        preset = cls.PRESETS.get(name, {})
+        if isinstance(training, dict):
+            training = {**preset.get("training", {}), **training}
+        return {**preset, **given, "preset": name, "training": training}
 
     @property
     def trains(self) -> Training:
@@ -104,7 +153,7 @@ class DistillParams(Settings):
         Raises:
             InputError: the student would not be smaller, or is too shallow for the terms asked for.
         """
-        given = self.student.shape if self.student else None
+        given = self.given_shape
         count = given.layers if given else self.student_layers or layers // 2
         if not given and not 0 < count < layers:
             message = f"the student must have fewer layers than the model's {layers}"
@@ -120,7 +169,10 @@ class DistillParams(Settings):
         Raises:
             InputError: the step cannot be applied to a model of this shape.
         """
-        student = self.student.shape if self.student else None
+        if isinstance(self.student, BiLstmStudent):
+            self._check_recurrent(self.student, shape)
+            return self.student.resulting(shape)
+        student = self.given_shape
         if self.attention_weight and (shape.low_rank or (student and student.low_rank)):
             message = "the weights are factorised: match attention before the step low_rank, or not at all"
             raise InputError(Problem("already_factorised", message, "/attention_weight"))
@@ -138,6 +190,21 @@ class DistillParams(Settings):
             self._check_given(student, shape)
             return student
         return shape.model_copy(update={"layers": len(self.partition(shape.layers))})
+
+    @property
+    def given_shape(self) -> ModelShape | None:
+        """The shape of a student that is a model of its own."""
+        return self.student.shape if isinstance(self.student, GivenStudent) else None
+
+    def _check_recurrent(self, student: BiLstmStudent, shape: ModelShape) -> None:
+        """Refuse tasks without such a model, and terms that compare layers."""
+        if shape.task not in student.TASKS:
+            message = f"a BiLSTM does not serve the task {shape.task}, only {', '.join(student.TASKS)}"
+            raise InputError(Problem("method_does_not_fit", message, "/student/type"))
+        for name in ("cosine_weight", "patient", "hidden_weight", "attention_weight"):
+            if getattr(self, name):
+                message = "a BiLSTM has no layers that could be held against the model's: leave the term out"
+                raise InputError(Problem("method_does_not_fit", message, f"/{name}"))
 
     def _check_given(self, student: ModelShape, shape: ModelShape) -> None:
         """Refuse terms that compare what cannot be compared."""

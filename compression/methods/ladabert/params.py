@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field
 
 from compression.checkpoints.facts import Architecture, TaskType
+from compression.checkpoints.traits import architectures_with
 from compression.methods.low_rank.params import LowRankParams, Weighting
 from compression.methods.prune.params import PruneParams
 from compression.methods.shape import ModelShape
@@ -17,7 +18,7 @@ class LadaBertParams(Trained):
     PAPER: ClassVar[str] = (
         "Mao et al., LadaBERT: Lightweight Adaptation of BERT through Hybrid Model Compression, COLING 2020"
     )
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with("transformer_layers")
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 

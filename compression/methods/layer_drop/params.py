@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, TaskType
-from compression.checkpoints.traits import what_it_lacks
+from compression.checkpoints.traits import architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
 from compression.methods.shape import ModelShape
 from compression.training.params import Distillation, Recovered
@@ -20,7 +20,7 @@ class LayerDropParams(Recovered):
     PAPER: ClassVar[str] = (
         "Sajjad et al., On the Effect of Dropping Layers of Pre-trained Transformer Models, 2023"
     )
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with("transformer_layers")
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, object]]] = {}
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field
 
 from compression.checkpoints.facts import Architecture, TaskType
+from compression.checkpoints.traits import architectures_with
 from compression.errors import InputError, Problem
 from compression.methods.shape import ModelShape
 from compression.training.params import Recovered
@@ -18,7 +19,7 @@ class LowRankParams(Recovered):
     PAPER: ClassVar[str] = (
         "Hsu et al., Language Model Compression with Weighted Low-Rank Factorization, ICLR 2022"
     )
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with("transformer_layers")
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field
 
 from compression.checkpoints.facts import Architecture, TaskType
+from compression.checkpoints.traits import architectures_with
 from compression.methods.shape import ModelShape
 from compression.training.params import Trained
 
@@ -14,7 +15,7 @@ class PruneParams(Trained):
     """Set the smallest weights to zero, more and more of them during training, and store what is left."""
 
     PAPER: ClassVar[str] = "Zhu and Gupta, To prune, or not to prune, ICLR 2018 workshop"
-    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
+    ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with("transformer_layers")
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 

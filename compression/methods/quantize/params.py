@@ -5,6 +5,8 @@ from typing import Annotated, ClassVar, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, TaskType
+from compression.checkpoints.traits import architectures_with, what_it_lacks
+from compression.errors import InputError, Problem
 from compression.methods.shape import ModelShape
 from compression.training.params import Distillation, GentleTraining, Recovered
 
@@ -37,5 +39,20 @@ class QuantizeParams(Recovered):
         return self
 
     def resulting(self, shape: ModelShape) -> ModelShape:
-        """The shape this step leaves: quantisation changes none."""
+        """The shape this step leaves: quantisation changes none.
+
+        Raises:
+            InputError: what is asked for works on linear maps, and the model has others.
+        """
+        if shape.architecture not in architectures_with("transformer_layers"):
+            why = what_it_lacks(shape.architecture, "transformer_layers")
+            for wanted, place in (
+                (self.recovery is not None, "/recovery"),
+                (self.scheme == "int8-static", "/scheme"),
+            ):
+                if wanted:
+                    message = (
+                        f"this rounds linear maps, and {why}: use int8-dynamic or bfloat16 without recovery"
+                    )
+                    raise InputError(Problem("method_does_not_fit", message, place))
         return shape

@@ -14,7 +14,7 @@ from compression.checkpoints.inspection import inspect_checkpoint
 from compression.errors import InputError, Stopped
 from compression.events import EventWriter
 from compression.methods.distill.objective import compared_layers
-from compression.methods.distill.params import DistillParams
+from compression.methods.distill.params import DistillParams, GivenStudent
 from compression.run import run
 from tests.checkpoints import make_tiny_checkpoint
 from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
@@ -92,7 +92,7 @@ def test_a_student_may_be_a_model_of_its_own(tmp_path: Path) -> None:
     report = run_to_end(spec, tmp_path / "out")
     (step,) = spec.plan.steps
     assert isinstance(step, DistillParams)
-    assert step.student is not None
+    assert isinstance(step.student, GivenStudent)
     facts, given = inspect_checkpoint(tmp_path / "out" / "model"), inspect_checkpoint(student)
     assert step.student.shape is not None
     assert step.student.shape.model_dump().items() <= facts.model_dump().items()
