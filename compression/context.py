@@ -94,8 +94,9 @@ class Context:
         return decided
 
     def note(self, message: str) -> None:
-        """Tell in the report."""
-        self.notes.append(message)
+        """Tell once, in the report."""
+        if message not in self.notes:
+            self.notes.append(message)
 
     def dtype_for(self, training: Training) -> torch.dtype:
         """Type of matrix products during a training."""

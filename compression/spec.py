@@ -97,7 +97,7 @@ class Plan(_Compute):
     @property
     def headline(self) -> str:
         """Name of the file that the report is about."""
-        in_8_bits = self.quantization is not None and self.quantization.scheme != "bfloat16"
+        in_8_bits = self.quantization is not None and self.quantization.in_8_bit_file
         return ONNX_FILES["onnx-int8"] if in_8_bits else MODEL_TAR
 
     @property

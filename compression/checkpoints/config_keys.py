@@ -31,6 +31,10 @@ class Form(BaseModel):
     low_rank: Annotated[dict[str, Width], Field(max_length=2000)] = {}
     """Rank by path of the module."""
     packed: bool = False
+    bits: Annotated[dict[str, Annotated[int, Field(ge=2, le=8)]], Field(max_length=2000)] = {}
+    """Bits of each element by name of the weight, where they are few."""
+    group_size: Annotated[int, Field(ge=8, le=4096)] = 128
+    """Elements in a row that share a scale."""
 
 
 class _Config(BaseModel):

@@ -72,6 +72,8 @@ class ModelFacts(BaseModel):
     """Some weights are products of two factors."""
     packed: bool = False
     """Weights are stored without their zeros."""
+    few_bits: bool = False
+    """Weights are stored in codes of few bits; they are loaded as float32."""
     sentence: SentenceHead | None = None
     """How an encoder of sentences makes one vector of a text; null for other tasks."""
 
@@ -83,4 +85,4 @@ class ModelFacts(BaseModel):
     @property
     def own_form(self) -> bool:
         """Whether weights are stored in another form than the architecture's."""
-        return self.low_rank or self.packed
+        return self.low_rank or self.packed or self.few_bits

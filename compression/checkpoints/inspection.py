@@ -180,4 +180,5 @@ def _facts(
         dtype=by_format.most_common(1)[0][0],
         low_rank=bool(config.plankwright and config.plankwright.low_rank),
         packed=bool(config.plankwright and config.plankwright.packed),
+        few_bits=bool(config.plankwright and config.plankwright.bits),
     )

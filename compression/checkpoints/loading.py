@@ -18,6 +18,7 @@ from compression.architectures import Anatomy, anatomy_for, anatomy_of
 from compression.checkpoints import plankwright_model
 from compression.checkpoints.config import parse_config
 from compression.checkpoints.facts import OWN, ModelFacts, ProblemType
+from compression.checkpoints.few_bits import in_few_bits
 from compression.checkpoints.inspection import checkpoint_files, inspect_checkpoint, sanitized_config
 from compression.checkpoints.plankwright_model import (
     LowRankEmbedding,
@@ -110,7 +111,11 @@ def _load_own_form(
     folder: Path, anatomy: Anatomy, config: PretrainedConfig, device: torch.device
 ) -> PreTrainedModel:
     model = _stored_model(anatomy, config)
-    model.load_state_dict(unpacked(load_file(folder / OWN_FORM), model))
+    form = _form(config)
+    model.load_state_dict(unpacked(load_file(folder / OWN_FORM), model, form))
+    config.plankwright = {
+        key: form[key] for key in ("low_rank", "packed") if key in form
+    }  # few bits are many now
     put_linear_maps(model)
     return cast(PreTrainedModel, model.eval().to(device))
 
@@ -139,14 +144,20 @@ def put_linear_maps(model: PreTrainedModel) -> None:
             model.set_submodule(path, linear)
 
 
+def put_form(model: PreTrainedModel, **changed: Any) -> None:
+    """Have the model stored in a form of our own: see `plankwright_model.py`."""
+    model.config.plankwright = _form(model.config) | changed
+
+
 def settle_form(model: PreTrainedModel) -> None:
-    """Make the config tell which modules of the model are factorised, as the last steps left them."""
+    """Make the config tell the form that the last steps left the model in, and which of its modules are factorised."""
     ranks = {
         path: m.rank for path, m in model.named_modules() if isinstance(m, (LowRankLinear, LowRankEmbedding))
     }
-    is_packed = _form(model.config).get("packed", False)
-    if ranks or is_packed:
-        model.config.plankwright = {"low_rank": ranks, "packed": is_packed}
+    form = {"packed": False, **_form(model.config), "low_rank": ranks}
+    vars(model.config).pop("plankwright", None)
+    if any(form.values()):
+        model.config.plankwright = form
 
 
 def _form(config: PretrainedConfig) -> dict[str, Any]:
@@ -174,20 +185,26 @@ def save_checkpoint(
     """Write an ordinary checkpoint: the weights in the number format of the source, the source's tokenizer files.
 
     A model that is not in float32 any more keeps the format it has. `changed_tokenizer` is the content of a
-    tokenizer.json that takes the place of the source's vocabulary. Factorised and packed weights, and architectures of
-    our own, are no transformers checkpoint: beside them lies the module that loads them.
+    tokenizer.json that takes the place of the source's vocabulary. Weights in another form than the architecture's, and
+    architectures of our own, are no transformers checkpoint: beside them lies the module that loads them.
     """
     folder.mkdir(parents=True)
     dtype = STORAGE_DTYPES[source.facts.dtype] if model.dtype is torch.float32 else model.dtype
     transposed = anatomy_of(model).stored_transposed(model)
+    settle_form(model)
+    form = _form(model.config)
+    bits = form.get("bits", {})
     tensors = {
-        name: (tensor.T if name in transposed else tensor).detach().to(dtype).contiguous()
+        name: (tensor.T if name in transposed else tensor)
+        .detach()
+        .to(tensor.dtype if name in bits else dtype)
+        .contiguous()
         for name, tensor in model.state_dict().items()
         if name not in model.all_tied_weights_keys  # they are there by another name
     }
-    settle_form(model)
-    if form := _form(model.config):
+    if form:
         tensors = packed(tensors) if form["packed"] else tensors
+        tensors = in_few_bits(tensors, bits, form["group_size"]) if bits else tensors
         save_file(tensors, folder / OWN_FORM)
     else:
         save_file(tensors, folder / SINGLE, metadata={"format": "pt"})

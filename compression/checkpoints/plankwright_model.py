@@ -8,7 +8,10 @@ safetensors, no more.
 `plankwright` in config.json tells the form. `low_rank` maps the path of each factorised linear map or embedding table
 to its rank r: a weight (O, I) is stored as `up` (O, r) and `down` (r, I), a table (V, H) as `down` (V, r) and `up`
 (H, r). Where `packed` is true, a tensor may be stored as `NAME.mask`, one bit for each element, the first in the lowest
-bit, and `NAME.values`, the elements whose bit is set.
+bit, and `NAME.values`, the elements whose bit is set. `bits` maps the name of each tensor that is stored in few bits to
+their number b: `NAME.codes` has the codes 0 to 2^b - 1 of its elements (or of those whose bit in the mask is set) one
+behind the other, the first in the lowest bits, with a multiple of eight codes; `NAME.scales` a number s for each group
+of `group_size` elements in a row, of which the last may be shorter. The element is s (code - (2^b - 1) / 2).
 
 The model type `bilstm` is defined here: once this is imported, transformers' Auto classes know it.
 """
@@ -21,6 +24,7 @@ import torch
 import transformers
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn import functional
 from transformers.modeling_outputs import SequenceClassifierOutput, TokenClassifierOutput
 from transformers.pytorch_utils import Conv1D
 
@@ -187,7 +191,7 @@ def load(folder: str | Path) -> Any:
         return model_class.from_pretrained(folder, dtype=torch.float32).eval()
     model = build(model_class, config)
     exchange(model, config.plankwright["low_rank"])
-    model.load_state_dict(unpacked(load_file(folder / WEIGHTS), model))
+    model.load_state_dict(unpacked(load_file(folder / WEIGHTS), model, config.plankwright))
     return model.eval()
 
 
@@ -222,20 +226,48 @@ def exchange(model: nn.Module, ranks: dict[str, int]) -> None:
         model.set_submodule(path, factorised)
 
 
-def unpacked(stored: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
+def unpacked(
+    stored: dict[str, torch.Tensor], model: nn.Module, form: dict[str, Any]
+) -> dict[str, torch.Tensor]:
     """Whole float32 tensors, in the shapes of the model's."""
     whole = {}
     tied: dict[str, str] = getattr(model, "all_tied_weights_keys", {})
     for name, tensor in model.state_dict().items():
         key = tied.get(name, name)  # tied weights are stored once
-        if f"{key}.mask" not in stored:
-            whole[name] = stored[key].float()
-            continue
-        bits = stored[f"{key}.mask"].unsqueeze(1) >> torch.arange(8, dtype=torch.uint8) & 1
-        full = torch.zeros(tensor.numel())
-        full[bits.flatten()[: tensor.numel()].bool()] = stored[f"{key}.values"].float()
-        whole[name] = full.view(tensor.shape)
+        shape, mask = tensor.shape, None
+        if f"{key}.mask" in stored:
+            mask = unpack_codes(stored[f"{key}.mask"], 1, tensor.numel()).bool()
+            shape = torch.Size([int(mask.sum())])
+        if bits := form.get("bits", {}).get(key):
+            units = unpack_codes(stored[f"{key}.codes"], bits, shape.numel()).view(shape) - (2**bits - 1) / 2
+            scales = stored[f"{key}.scales"].float().repeat_interleave(form["group_size"], dim=-1)
+            values = units * scales[..., : shape[-1]]
+        else:
+            values = stored[key if mask is None else f"{key}.values"].float()
+        if mask is not None:
+            full = torch.zeros(tensor.numel())
+            full[mask] = values
+            values = full.view(tensor.shape)
+        whole[name] = values
     return whole
+
+
+def unpack_codes(packed: torch.Tensor, bits: int, count: int) -> torch.Tensor:
+    """The first codes (n,) of so many bits, each in a byte: eight of them are in as many bytes as each has bits."""
+    eights = packed.view(-1, bits)
+    words = functional.pad(eights, (0, 8 - bits)).view(torch.int64).squeeze(1)
+    codes = torch.stack([(words >> bits * place & 2**bits - 1).to(torch.uint8) for place in range(8)], dim=1)
+    return codes.flatten()[:count]
+
+
+def pack_codes(codes: torch.Tensor, bits: int) -> torch.Tensor:
+    """Codes (...) as bytes, the first in the lowest bits: undoes `unpack_codes`."""
+    flat = codes.flatten()
+    eights = functional.pad(flat, (0, -len(flat) % 8)).view(-1, 8)
+    words = torch.zeros(len(eights), dtype=torch.int64)
+    for place in range(8):
+        words |= eights[:, place].long() << bits * place
+    return words.view(torch.uint8).view(-1, 8)[:, :bits].contiguous().flatten()
 
 
 def packed(whole: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -247,9 +279,6 @@ def packed(whole: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if len(values) * tensor.element_size() + len(flat) // 8 + 1 >= len(flat) * tensor.element_size():
             stored[name] = tensor
             continue
-        bits = torch.zeros(-(-len(flat) // 8) * 8, dtype=torch.uint8)
-        bits[: len(flat)] = flat != 0
-        powers = 1 << torch.arange(8, dtype=torch.uint8)
-        stored[f"{name}.mask"] = (bits.view(-1, 8) * powers).sum(dim=1, dtype=torch.uint8)
+        stored[f"{name}.mask"] = pack_codes((flat != 0).to(torch.uint8), 1)
         stored[f"{name}.values"] = values
     return stored

@@ -2,6 +2,7 @@
 
 from transformers import PreTrainedModel
 
+from compression.checkpoints.loading import put_form
 from compression.checkpoints.plankwright_model import exchange
 from compression.context import Context, TaskData
 from compression.methods.ladabert.params import LadaBertParams
@@ -24,5 +25,5 @@ def run(model: PreTrainedModel, data: TaskData, params: LadaBertParams, context:
     train(RoundsObjective(model, factors, params, len(data.train), teacher), data, params.training, context)
     for path, rank in factors.ranks.items():
         cut(model.get_submodule(path), rank)
-    model.config.plankwright = {"packed": True}
+    put_form(model, packed=True)
     return model

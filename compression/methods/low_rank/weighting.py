@@ -1,6 +1,6 @@
 """How much each row and column of a weight matrix matters on training rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
@@ -36,8 +36,8 @@ def scales(
     ones = {name: (_ones(module, 0), _ones(module, 1)) for name, module in matrices.items()}
     if params.weighting == "none":
         return ones
-    measure = _input_sizes if params.weighting == "inputs" else _gradient_sizes
-    squares = measure(model, matrices, data, params, context)
+    measure = _input_sizes if params.weighting == "inputs" else gradient_sizes
+    squares = measure(model, matrices, data, params.rows, context)
     for name, module in matrices.items():
         size = squares[name].double()
         weights = size.clamp(min=LEAST * float(size.mean()) or 1.0).sqrt()
@@ -52,16 +52,16 @@ def _ones(module: nn.Module, dimension: int) -> torch.Tensor:
     return torch.ones(module.weight.shape[dimension], device=module.weight.device)
 
 
-def _batches(data: TaskData, params: LowRankParams, context: Context) -> list[np.ndarray]:
-    return epoch_batches(data.train, BATCH, context.seed, 0)[: -(-params.rows // BATCH)]
+def _batches(data: TaskData, rows: int, context: Context) -> list[np.ndarray]:
+    return epoch_batches(data.train, BATCH, context.seed, 0)[: -(-rows // BATCH)]
 
 
 @torch.no_grad()
 def _input_sizes(
     model: PreTrainedModel,
-    matrices: dict[str, nn.Module],
+    matrices: Mapping[str, nn.Module],
     data: TaskData,
-    params: LowRankParams,
+    rows: int,
     context: Context,
 ) -> dict[str, torch.Tensor]:
     """Sums of squares of the inputs (N,) of linear maps, occurrences (V,) of word pieces."""
@@ -75,8 +75,8 @@ def _input_sizes(
         squares[name] = _ones(module, 1) * 0
         hooks.append(module.register_forward_pre_hook(_adding_to(squares[name])))
     try:
-        for rows in _batches(data, params, context):
-            model(**collate(data.train, rows, context.device).inputs)
+        for batch in _batches(data, rows, context):
+            model(**collate(data.train, batch, context.device).inputs)
             context.stop_if_requested()
     finally:
         for hook in hooks:
@@ -91,19 +91,19 @@ def _adding_to(total: torch.Tensor) -> Callable[[nn.Module, tuple[torch.Tensor, 
     return add
 
 
-def _gradient_sizes(
+def gradient_sizes(
     model: PreTrainedModel,
-    matrices: dict[str, nn.Module],
+    matrices: Mapping[str, nn.Module],
     data: TaskData,
-    params: LowRankParams,
+    rows: int,
     context: Context,
 ) -> dict[str, torch.Tensor]:
     """Sums (M,) of the squared gradients of each row of the weights, over batches."""
     objective = TaskObjective(model)
     weights = [module.weight for module in matrices.values() if isinstance(module, (nn.Linear, nn.Embedding))]
     squares = {name: _ones(module, 0) * 0 for name, module in matrices.items()}
-    for rows in _batches(data, params, context):
-        loss = objective.probe(collate(data.train, rows, context.device))
+    for batch in _batches(data, rows, context):
+        loss = objective.probe(collate(data.train, batch, context.device))
         for total, gradient in zip(squares.values(), torch.autograd.grad(loss, weights), strict=True):
             total += gradient.square().sum(dim=1)
         context.stop_if_requested()

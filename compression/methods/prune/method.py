@@ -5,6 +5,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
+from compression.checkpoints.loading import put_form
 from compression.context import Context, TaskData
 from compression.methods.prune.params import PruneParams
 from compression.training.loop import train
@@ -81,7 +82,7 @@ def prune(
     objective = PruneObjective(model, pruned_matrices(model), params, steps, teacher)
     train(objective, data, params.training, context)
     if params.storage == "packed":
-        model.config.plankwright = {"packed": True}
+        put_form(model, packed=True)
     return model
 
 

@@ -1,7 +1,8 @@
-"""Layers that compute in float with the numbers that 8 bits will leave them (quantisation-aware training).
+"""Layers that compute in float with the numbers that few bits will leave them (quantisation-aware training).
 
-Forwards, weights and inputs are rounded exactly as `compression.export.int8` rounds them; backwards, rounding counts as
-the identity (straight-through estimator: Bengio et al. 2013; Q8BERT, section 2.2).
+Forwards, numbers are rounded exactly as they will be: for an 8-bit file weights and inputs, as in
+`compression.export.int8`; for codes in groups the weights, as in `compression.checkpoints.few_bits`. Backwards,
+rounding counts as the identity (straight-through estimator: Bengio et al. 2013; Q8BERT, section 2.2).
 """
 
 import torch
@@ -9,6 +10,8 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
+from compression.architectures import anatomy_of
+from compression.checkpoints.few_bits import rounded
 from compression.export.int8 import LEAST_ROWS
 
 
@@ -26,7 +29,35 @@ class RoundedEmbedding(nn.Embedding):
         return round_rows(super().forward(input))
 
 
-EXACT: dict[type[nn.Module], type[nn.Module]] = {RoundedLinear: nn.Linear, RoundedEmbedding: nn.Embedding}
+class GroupedLinear(nn.Linear):
+    """A linear layer whose weights have one scale per group, along the rows of the matrix as it is stored."""
+
+    bits: int
+    group_size: int
+    is_stored_transposed: bool
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        weight = self.weight.T if self.is_stored_transposed else self.weight
+        weight = round_groups(weight, self.bits, self.group_size)
+        return functional.linear(input, weight.T if self.is_stored_transposed else weight, self.bias)
+
+
+class GroupedEmbedding(nn.Embedding):
+    """An embedding table with one scale per group of each row."""
+
+    bits: int
+    group_size: int
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return round_groups(super().forward(input), self.bits, self.group_size)
+
+
+EXACT: dict[type[nn.Module], type[nn.Module]] = {
+    RoundedLinear: nn.Linear,
+    RoundedEmbedding: nn.Embedding,
+    GroupedLinear: nn.Linear,
+    GroupedEmbedding: nn.Embedding,
+}
 
 
 def learn_rounded(model: PreTrainedModel) -> None:
@@ -38,8 +69,20 @@ def learn_rounded(model: PreTrainedModel) -> None:
             module.__class__ = RoundedEmbedding
 
 
+def learn_in_groups(model: PreTrainedModel, bits: dict[str, int], group_size: int) -> None:
+    """Exchange the layers that will be codes of so many bits for rounded ones, with the same parameters."""
+    transposed = anatomy_of(model).stored_transposed(model)
+    weights: dict[torch.Tensor, str] = {model.get_parameter(name): name for name in bits}
+    for module in model.modules():
+        if isinstance(module, (nn.Linear, nn.Embedding)) and (name := weights.get(module.weight)):
+            module.__class__ = GroupedLinear if isinstance(module, nn.Linear) else GroupedEmbedding
+            vars(module).update(
+                bits=bits[name], group_size=group_size, is_stored_transposed=name in transposed
+            )
+
+
 def learn_exactly(model: PreTrainedModel) -> None:
-    """Undo `learn_rounded`."""
+    """Undo `learn_rounded` and `learn_in_groups`."""
     for module in model.modules():
         module.__class__ = EXACT.get(type(module), type(module))
 
@@ -60,6 +103,11 @@ def round_states(values: torch.Tensor) -> torch.Tensor:
     zero = (-lowest / scale).round()
     levels = ((exact / scale).round() + zero).clamp(0, 255)
     return _pass_through(values, (levels - zero) * scale)
+
+
+def round_groups(values: torch.Tensor, bits: int, group_size: int) -> torch.Tensor:
+    """Numbers (..., n) rounded to few bits, groups of them in a row to a scale of their own."""
+    return _pass_through(values, rounded(values.detach().float(), bits, group_size))
 
 
 def _pass_through(values: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:
