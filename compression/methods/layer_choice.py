@@ -12,6 +12,15 @@ def equal_modules(layers: int, count: int) -> list[int]:
     return [size] * (count - rest) + [size + 1] * rest
 
 
+def growing_modules(layers: int, count: int) -> list[int]:
+    """Layers in each of `count` modules, as near to 1 : 2 : 3 ... as whole layers allow: [1, 2, 3] of six."""
+    ends = [0]
+    for i in range(1, count + 1):
+        share = i * (i + 1) / (count * (count + 1))
+        ends.append(min(max(round(layers * share), ends[-1] + 1), layers - (count - i)))
+    return [end - first for first, end in pairwise(ends)]
+
+
 def bounds_of(modules: list[int]) -> list[tuple[int, int]]:
     """First layer of each module, and the one after its last."""
     return list(pairwise([0, *accumulate(modules)]))

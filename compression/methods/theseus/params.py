@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.checkpoints.traits import architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
-from compression.methods.layer_choice import LayerChoice, equal_modules
+from compression.methods.layer_choice import LayerChoice, equal_modules, growing_modules
 from compression.methods.shape import ModelShape
 from compression.methods.theseus.schedules import LinearSchedule, Schedule
 from compression.settings import Settings
@@ -25,6 +25,7 @@ class TheseusParams(Settings):
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "fast": {},
         "distilled": {
+            "modules": "growing",
             "distillation": {},
             "head": "trained",
             "training": {"learning_rate": 2e-4, "clip_norm": 1.0},
@@ -54,8 +55,11 @@ class TheseusParams(Settings):
     successor_keep_share: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Share that stays of the parameters of the successors' matrices, as products of two factors; they are whole by
     default."""
-    modules: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None = None
-    """Predecessor layers in each module, from the embeddings up, e.g. [1, 2, 3]; as equal as possible by default."""
+    modules: (
+        Literal["equal", "growing"] | Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    ) = "equal"
+    """How the predecessor's layers are cut into modules: as equally as possible; growing with the depth, as early
+    layers are the hardest to replace; or the layers of each, from the embeddings up, e.g. [1, 2, 3]."""
     initialization: LayerChoice | Literal["probe"] = "module_last"
     """Which predecessor layers the successor starts from: the first ones, as in the paper; the first or the last of
     each module; spread evenly over the whole depth; or whichever of these has the lowest loss on the validation rows
@@ -91,7 +95,7 @@ class TheseusParams(Settings):
 
     @model_validator(mode="after")
     def _modules_agree(self) -> Self:
-        if self.modules and self.successor_layers not in (None, len(self.modules)):
+        if isinstance(self.modules, list) and self.successor_layers not in (None, len(self.modules)):
             raise ValueError(
                 f"modules names {len(self.modules)} modules but successor_layers is {self.successor_layers}: "
                 "leave one of the two out"
@@ -108,23 +112,24 @@ class TheseusParams(Settings):
     def partition(self, layers: int) -> list[int]:
         """Predecessor layers per module for a predecessor of `layers` layers.
 
-        Where the division leaves a rest, late modules are longer: the first module is the hardest to replace (paper,
-        section 5.1).
+        Where an equal division leaves a rest, late modules are longer: the first module is the hardest to replace
+        (paper, section 5.1).
 
         Raises:
             InputError: the successor would not be smaller, or the modules do not cover the predecessor.
         """
-        count = len(self.modules) if self.modules else (self.successor_layers or layers // 2)
+        given = self.modules if isinstance(self.modules, list) else None
+        count = len(given) if given else (self.successor_layers or layers // 2)
         if not 0 < count < layers:
             message = f"the successor must have fewer layers than the model's {layers}"
-            place = "/modules" if self.modules else "/successor_layers"
+            place = "/modules" if given else "/successor_layers"
             raise InputError(Problem("successor_too_deep", message, place))
-        if self.modules is None:
-            return equal_modules(layers, count)
-        if sum(self.modules) != layers:
-            message = f"the modules cover {sum(self.modules)} layers, the model has {layers}"
+        if given is None:
+            return (equal_modules if self.modules == "equal" else growing_modules)(layers, count)
+        if sum(given) != layers:
+            message = f"the modules cover {sum(given)} layers, the model has {layers}"
             raise InputError(Problem("modules_do_not_cover", message, "/modules"))
-        return self.modules
+        return given
 
     def resulting(self, shape: ModelShape) -> ModelShape:
         """The shape this step leaves.

@@ -115,6 +115,22 @@ def test_a_preset_fills_in_what_is_not_said() -> None:
     assert TheseusParams().initialization == "module_last"
 
 
+@pytest.mark.parametrize(
+    ("layers", "successor", "sizes"),
+    [
+        (6, 3, [1, 2, 3]),
+        (12, 6, [1, 1, 1, 3, 3, 3]),
+        (12, 3, [2, 4, 6]),
+        (4, 2, [1, 3]),
+        (4, 3, [1, 1, 2]),
+        (3, 1, [3]),
+    ],
+)
+def test_modules_may_grow_with_the_depth(layers: int, successor: int, sizes: list[int]) -> None:
+    params = TheseusParams(modules="growing", successor_layers=successor)
+    assert params.partition(layers) == sizes
+
+
 def test_a_preset_fills_in_what_is_not_said_of_its_parts() -> None:
     params = TheseusParams.model_validate(
         {"preset": "distilled", "training": {"epochs": 2}, "distillation": {"temperature": 3}}
