@@ -132,6 +132,18 @@ def test_padding_changes_nothing(separator: int | None) -> None:
         assert not torch.allclose(both[:1], model(padded[:1]).logits, atol=1e-4)
 
 
+def test_the_head_compares_what_stands_before_and_behind_the_first_separator() -> None:
+    model = tiny_model(sep_token_id=2)
+    row = torch.tensor([[1, 7, 8, 2, 9, 11, 2]])
+    seen: list[torch.Tensor] = []
+    model.dense.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    with torch.inference_mode():
+        model(row)
+        (states,) = model.lstm(row, torch.ones_like(row))
+    u, v = states[:4].amax(dim=0), states[4:].amax(dim=0)
+    torch.testing.assert_close(seen[0][0], torch.cat([u, v, (u - v).abs(), u * v]))
+
+
 def test_every_position_sees_all_others() -> None:
     """Both directions reach through: torch's own bidirectional LSTM gives the same states."""
     torch.manual_seed(0)
