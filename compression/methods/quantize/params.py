@@ -18,7 +18,7 @@ OF_GROUPS = ("bits", "allocation", "embedding_bits", "group_size", "sensitivity_
 
 class QuantizeParams(Recovered):
     """Hold weights in fewer bits: an ONNX file of 8 bits that is a quarter as large and much faster, bfloat16, or a
-    checkpoint of 2 to 4 bits that is an eighth as large and no faster."""
+    checkpoint of 2 to 4 bits that is smaller still and no faster."""
 
     PAPER: ClassVar[str] = (
         "Zafrir et al., Q8BERT: Quantized 8Bit BERT, 2019; Shen et al., Q-BERT: Hessian Based Ultra Low Precision "
@@ -49,7 +49,7 @@ class QuantizeParams(Recovered):
     """`group-wise`: training rows whose gradients tell the Hessian."""
     recovery: GentleTraining | None = None
     """Quantisation-aware training before weights are stored in 8 bits or fewer: the model learns with its numbers
-    rounded. Worth it where the metric drops by more than half a point without it, as it does below 4 bits."""
+    rounded. Worth it where the metric drops by more than half a point without it, as it does in 2 bits."""
     distillation: Distillation | None = None
     """A pull towards the logits of the model before this step during recovery."""
 
