@@ -36,7 +36,9 @@ def test_a_method_has_no_row_where_it_does_not_serve_the_task(tmp_path: Path) ->
 
 
 def test_textbrewer_learns_from_the_same_rows(tmp_path: Path) -> None:
-    pytest.importorskip("textbrewer")
+    pytest.importorskip(
+        "textbrewer", reason="TextBrewer is a rival, no dependency: pip install '.[benchmarks]'"
+    )
     rows = [("good dog" if i % 3 else "bad cat", "positive" if i % 3 else "negative") for i in range(64)]
     material = material_in(tmp_path, ("sentence", "label"), rows, "text-classification")
     assert serves(RIVAL, material)

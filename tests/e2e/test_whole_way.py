@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,9 @@ def test_ctrl_c_ends_the_command_with_its_own_code(
         *arguments,
     ]
     command += ["--out", str(tmp_path / "out")]
-    with subprocess.Popen(command, env=told, stderr=subprocess.PIPE, text=True) as process:
+    # Where the tests run in the background of a shell, Ctrl-C is ignored, by what they start too.
+    listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, env=told, stderr=subprocess.PIPE, text=True, preexec_fn=listen) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith("step"):
