@@ -12,7 +12,7 @@ import tempfile
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +23,7 @@ from benchmarks.ledger import Ledger, unfinished
 from benchmarks.process import pin_to_cores
 from benchmarks.quality import material_of
 from benchmarks.results import RESULTS, Chart, ResultsOption, Row, record
-from benchmarks.runs import Figures, Material, run_engine, write_spec
+from benchmarks.runs import Figures, Material, quality_of, run_engine, write_spec
 from compression.checkpoints.facts import TaskType
 from compression.registry import METHODS
 
@@ -124,13 +124,17 @@ def measured(
 
 
 def with_budget(step: dict[str, Any], steps: int) -> dict[str, Any]:
-    """A step of a recipe that trains for so many steps, in all else as its method does by default."""
+    """A step of a recipe that trains for so many steps, in all else as its method does by default.
+
+    Everything is said in it, so that a run in the ledger is known by what its settings meant then.
+    """
     kind = METHODS[step["method"]]
     training = kind.model_validate(step).trains
     if training is None:
         return step
     name = "training" if "training" in kind.model_fields else "recovery"
-    return {**step, name: {**training.model_dump(), "epochs": 100, "max_steps": steps}}
+    budget = {**training.model_dump(), "epochs": 100, "max_steps": steps}
+    return kind.model_validate({**step, name: budget}).model_dump(mode="json")
 
 
 def run_textbrewer(material: Material, step: dict[str, Any], *, threads: int, **options: Any) -> Figures:
@@ -144,17 +148,10 @@ def run_textbrewer(material: Material, step: dict[str, Any], *, threads: int, **
 
 
 def row_of(method: str, runs: list[Figures]) -> Row:
-    loyal = [run.label_loyalty for run in runs if run.label_loyalty is not None]
     size = mean(run.bytes or 0 for run in runs)
     return {
         "method": method,
-        "before": runs[0].before,
-        "after": mean(run.after for run in runs),
-        "sd": stdev(run.after for run in runs),
-        "by seed": " ".join(f"{run.after:.4f}" for run in runs),
-        "retention": mean(run.retention for run in runs),
-        "label loyalty": mean(loyal) if loyal else None,
-        "probability loyalty": mean(run.probability_loyalty for run in runs),
+        **quality_of(runs),
         "bytes": round(size),
         "latency, ms": mean(run.latency_ms or 0 for run in runs),
         "times as fast": mean(run.speedup or 0 for run in runs),

@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Annotated, Any
 
 import typer
@@ -21,7 +21,7 @@ import typer
 from benchmarks.data import CACHE, SHARED, CacheOption, SharedOption, Task, fine_tuned, read_corpus
 from benchmarks.process import pin_to_cores
 from benchmarks.results import RESULTS, Draft, ResultsOption, Row, Target, record
-from benchmarks.runs import Figures, Material, run_engine
+from benchmarks.runs import Figures, Material, quality_of, run_engine
 
 FIELDS = {
     "theseus": ("successor_layers", "training"),
@@ -138,17 +138,10 @@ def _take_turns(
 
 
 def _row(task: Task, method: str, runs: list[Figures]) -> Row:
-    loyal = [run.label_loyalty for run in runs if run.label_loyalty is not None]
     return {
         "task": task,
         "method": method,
-        "before": runs[0].before,
-        "after": mean(run.after for run in runs),
-        "sd": stdev(run.after for run in runs),
-        "by seed": " ".join(f"{run.after:.4f}" for run in runs),
-        "retention": mean(run.retention for run in runs),
-        "label loyalty": mean(loyal) if loyal else None,
-        "probability loyalty": mean(run.probability_loyalty for run in runs),
+        **quality_of(runs),
         "all, wall s": mean(run.wall_seconds for run in runs),
     }
 

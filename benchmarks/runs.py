@@ -5,10 +5,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any, Literal
 
 from benchmarks import process
 from benchmarks.process import WARM_UP
+from benchmarks.results import Row
 from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.inspection import inspect_checkpoint
 from compression.data.ingest import SPLITS, ingest_dataset
@@ -189,3 +191,17 @@ def training_moments(lines: list[process.Line]) -> tuple[Moment, Moment, Moment]
                 moments.append(Moment(line, step))
     warm = next((moment for moment in moments[:-1] if moment.step >= WARM_UP), moments[0])
     return moments[0], warm, moments[-1]
+
+
+def quality_of(runs: Sequence[Figures]) -> Row:
+    """What is left of the quality, over the seeds."""
+    loyal = [run.label_loyalty for run in runs if run.label_loyalty is not None]
+    return {
+        "before": runs[0].before,
+        "after": mean(run.after for run in runs),
+        "sd": stdev(run.after for run in runs),
+        "by seed": " ".join(f"{run.after:.4f}" for run in runs),
+        "retention": mean(run.retention for run in runs),
+        "label loyalty": mean(loyal) if loyal else None,
+        "probability loyalty": mean(run.probability_loyalty for run in runs),
+    }

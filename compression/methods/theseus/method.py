@@ -16,7 +16,7 @@ from compression.methods.theseus.modules import ReplaceableModule, put_modules
 from compression.methods.theseus.objective import TheseusObjective
 from compression.methods.theseus.params import TheseusParams
 from compression.methods.theseus.probe import best_initialization
-from compression.methods.theseus.smaller import Lessen, leave_whole, smaller_successors
+from compression.methods.theseus.smaller import Lessen, smaller_successors
 from compression.training.loop import train
 from compression.training.teacher import teacher_logits
 
@@ -50,7 +50,7 @@ def wrap(
     choice: LayerChoice,
     params: TheseusParams,
     dtype: torch.dtype,
-    lessen: Lessen = leave_whole,
+    lessen: Lessen | None = None,
 ) -> list[ReplaceableModule]:
     """Put replaceable modules into the encoder; freeze all but the successors (and the head where it is trained)."""
     anatomy = anatomy_of(model)
@@ -61,7 +61,8 @@ def wrap(
     sources = chosen_layers(choice, partition)
     successors = [deepcopy(layers[source], shared.copy()) for source in sources]
     successors = anatomy.fit_to_place(model, successors)
-    lessen(choice, sources, successors)
+    if lessen is not None:
+        lessen(choice, sources, successors)
     for successor in successors:
         successor.requires_grad_()
     for head in anatomy.head_of(model):

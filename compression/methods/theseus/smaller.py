@@ -21,19 +21,15 @@ Lessen = Callable[[LayerChoice, Sequence[int], Sequence[nn.Module]], None]
 """Makes copies of the layers with these indices smaller in place; the choice is what named them."""
 
 
-def leave_whole(choice: LayerChoice, sources: Sequence[int], successors: Sequence[nn.Module]) -> None:
-    pass
-
-
 def smaller_successors(
     model: PreTrainedModel, data: TaskData, params: TheseusParams, context: Context
-) -> Lessen:
-    """What makes successors of the whole predecessor smaller, as the params say."""
+) -> Lessen | None:
+    """What makes successors of the whole predecessor smaller, as the params say; None where they stay whole."""
     if params.successor_intermediate_size is not None:
         return _with_fewer_neurons(model, data, params.successor_intermediate_size, context)
     if params.successor_keep_share is not None:
         return _with_factors(model, data, params.successor_keep_share, context)
-    return leave_whole
+    return None
 
 
 def _with_fewer_neurons(model: PreTrainedModel, data: TaskData, count: int, context: Context) -> Lessen:
