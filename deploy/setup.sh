@@ -44,5 +44,6 @@ if ! fits .venv/bin/python || ! .venv/bin/python -m pip --version >/dev/null 2>&
   "$python" -m venv --clear .venv
 fi
 echo "Installing the packages of constraints.txt (the first time: some minutes, 2 GB or more)"
-.venv/bin/python -m pip install --disable-pip-version-check --quiet --quiet \
+# The pip of Debian 12 would build seqeval the old way, which fails beside today's setuptools_scm.
+.venv/bin/python -m pip install --disable-pip-version-check --quiet --quiet --use-pep517 \
   --constraint constraints.txt --editable '.[engine,demo,dev]'
