@@ -20,6 +20,8 @@ from pydantic import BaseModel, ConfigDict
 RESULTS = Path(__file__).parent / "results"
 ResultsOption = Annotated[Path, typer.Option("--results", help="Folder of the result files.")]
 
+FOLDERS = ("--shared", "--cache", "--results")
+"""Options that only say where things lie on a machine."""
 PACKAGES = ("torch", "transformers", "onnxruntime", "fastapi", "sqlalchemy", "psycopg", "uvicorn")
 Row = dict[str, str | int | float | None]
 
@@ -98,7 +100,7 @@ def record(benchmark: str, part: str, title: str, results: Path = RESULTS) -> It
     yield draft
     finished = Part(
         title=title,
-        command=shlex.join(["python", "-m", f"benchmarks.{benchmark}", *sys.argv[1:]]),
+        command=repeating(benchmark, sys.argv[1:]),
         started=started.replace(microsecond=0),
         seconds=round(time.monotonic() - clock, 1),
         load=(round(load, 2), round(os.getloadavg()[0], 2)),
@@ -112,6 +114,18 @@ def record(benchmark: str, part: str, title: str, results: Path = RESULTS) -> It
     results.mkdir(parents=True, exist_ok=True)
     dumped = {name: parts[name].model_dump(mode="json") for name in parts}
     (results / f"{benchmark}.json").write_text(json.dumps(dumped, indent=2, ensure_ascii=False) + "\n")
+
+
+def repeating(benchmark: str, arguments: list[str]) -> str:
+    """The command that measures again on another machine."""
+    words = iter(arguments)
+    kept = []
+    for word in words:
+        if word in FOLDERS:
+            next(words, None)
+        elif not word.startswith(tuple(f"{option}=" for option in FOLDERS)):
+            kept.append(word)
+    return shlex.join(["python", "-m", f"benchmarks.{benchmark}", *kept])
 
 
 def read(file: Path) -> dict[str, Part]:

@@ -52,6 +52,8 @@ class Context:
     checkpoint_folder: Path
     checkpoint_seconds: float
     total_steps: int
+    cache: Path | None = None
+    """Folder of what is kept between runs."""
     resumed: Checkpoint | None = None
     recipe_step: int = 0
     done: int = 0

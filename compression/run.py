@@ -29,6 +29,7 @@ from compression.context import Context, TaskData
 from compression.data.encoding import Encoded
 from compression.errors import InputError, Problem
 from compression.evaluation.compare import Subject, compare
+from compression.evaluation.known import known_or_predicted
 from compression.evaluation.onnx_model import OnnxModel
 from compression.evaluation.predict import predict
 from compression.events import EventWriter, Phase, PhaseEvent, ProgressEvent, ResultEvent
@@ -62,7 +63,7 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
         original = (
             model if context.step_input is None else load_model(source.folder, source.facts, context.device)
         )
-        before = predict(original, data.evaluation, context.stop_if_requested)
+        before = known_or_predicted(original, data.evaluation, context)
         data = _labelled(data, original, before, context)
         data = _with_reference(data, original, before, context)
         del original
@@ -142,7 +143,7 @@ def _labelled(
     def complete(rows: Encoded) -> Encoded:
         if not rows.unlabelled.any():
             return rows
-        known = before if rows is data.evaluation else predict(original, rows, context.stop_if_requested)
+        known = before if rows is data.evaluation else known_or_predicted(original, rows, context)
         return task.labelled(known, rows)
 
     evaluation = complete(data.evaluation)
@@ -164,7 +165,7 @@ def _with_reference(
     if data.selection is None or not context.total_steps:
         return data
     same = data.selection is data.evaluation
-    reference = before if same else predict(original, data.selection, context.stop_if_requested)
+    reference = before if same else known_or_predicted(original, data.selection, context)
     return replace(data, reference=reference)
 
 
@@ -188,6 +189,7 @@ def _context(
         checkpoint_folder=out / "checkpoints",
         checkpoint_seconds=spec.runtime.checkpoint_seconds,
         total_steps=sum(step.trains.steps(len(data.train)) for step in spec.plan.steps if step.trains),
+        cache=spec.runtime.cache,
         resumed=resumed,
         models=spec.models,
     )

@@ -214,7 +214,7 @@ class Runtime(Settings):
     """CPU threads of the process; all its cores by default."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     cache: Path | None = None
-    """Folder for encoded datasets, kept between runs; content-addressed, safe to delete."""
+    """Folder for what is made once per content and kept between runs: encoded datasets, answers of originals."""
     resume_from: Path | None = None
     """A checkpoint file of an earlier attempt."""
     checkpoint_seconds: Annotated[float, Field(gt=0)] = 60

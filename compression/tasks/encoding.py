@@ -1,7 +1,6 @@
 """The splits of a dataset, encoded for a task: once per (tokenizer, rows, task), kept in a cache by content."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 from safetensors.numpy import load_file, save_file
 
+from compression.cache import cached
 from compression.checkpoints.loading import Source
 from compression.data.encoding import Array, Encoded, pad_piece
 from compression.data.ingest import read_split
@@ -42,12 +42,13 @@ def _encoded(source: Source, dataset: Path, split: SplitName, task: Task, cache:
     encode = behaviour.encode_to_learn if split == "train" else behaviour.encode
     if cache is None:
         return encode(source.tokenizer, table)
-    entry = cache / f"encoded-{_content_key(source.folder, dataset / f'{split}.parquet', task, encode)}"
-    if entry.exists():
-        return _read(entry, task, table, pad_piece(source.tokenizer))
-    encoded = encode(source.tokenizer, table)
-    _write(encoded, entry)
-    return encoded
+    return cached(
+        cache,
+        f"encoded-{_content_key(source.folder, dataset / f'{split}.parquet', task, encode)}",
+        make=lambda: encode(source.tokenizer, table),
+        read=lambda entry: _read(entry, task, table, pad_piece(source.tokenizer)),
+        write=_write,
+    )
 
 
 def _rows(dataset: Path, split: SplitName, task: Task) -> pa.Table:
@@ -68,9 +69,7 @@ def _write(encoded: Encoded, entry: Path) -> None:
         "sequences": encoded.sequences,
         **{EXTRA + name: array for name, array in encoded.extra.items()},
     }
-    partial = entry.with_name(f"{entry.name}.{os.getpid()}")
-    save_file({name: array for name, array in arrays.items() if array is not None}, partial)
-    partial.replace(entry)
+    save_file({name: array for name, array in arrays.items() if array is not None}, entry)
 
 
 def _read(entry: Path, task: Task, table: pa.Table, padding: int) -> Encoded:

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from compression.context import Context, TaskData
 from compression.data.batches import Batch, epoch_batches
-from compression.evaluation.predict import predict
+from compression.evaluation.known import known_or_predicted
 from compression.training.params import Distillation, Training
 from compression.training.states import Teacher
 
@@ -30,7 +30,7 @@ def logits_to_learn(
     batches = epoch_batches(data.train, training.batch_size, context.seed, epoch=0, by_length=by_length)
     visited = batches[: training.steps(len(data.train))]
     sequences = np.concatenate(visited) if len(visited) < len(batches) else None
-    logits = torch.from_numpy(predict(model, data.train, context.stop_if_requested, sequences))
+    logits = torch.from_numpy(known_or_predicted(model, data.train, context, sequences))
     return lambda batch: logits[torch.from_numpy(batch.outputs)]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.results import RESULTS, Chart, Target, read, record
+from benchmarks.results import RESULTS, Chart, Target, read, record, repeating
 
 
 @pytest.mark.parametrize(
@@ -34,6 +34,21 @@ def test_parts_are_added_and_replaced(tmp_path: Path, monkeypatch: pytest.Monkey
     }
     assert parts["first"].command == "python -m benchmarks.theseus --steps 10"
     assert parts["first"].machine.cores > 0
+
+
+def test_the_command_that_repeats_names_no_folder_of_the_machine() -> None:
+    given = [
+        "--only",
+        "small",
+        "--shared",
+        "/here/shared",
+        "--results=/here/results",
+        "--cache",
+        "/tmp/c",
+        "--seeds",
+        "2",
+    ]
+    assert repeating("quality", given) == "python -m benchmarks.quality --only small --seeds 2"
 
 
 def test_a_measurement_that_fails_leaves_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""What is kept between runs is read again, changes nothing, and never stands in the way."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compression.cache import forget_oldest
+from compression.spec import RunSpec
+from tests.checkpoints import make_tiny_checkpoint
+from tests.compression.jobs import make_spec, run_to_end, weights_of
+
+STEP = {"method": "theseus", "successor_layers": 1, "distillation": {}, "training": {"max_steps": 2}}
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> RunSpec:
+    (tmp_path / "cache").mkdir()
+    return make_spec(tmp_path, [STEP], runtime={"device": "cpu", "cache": tmp_path / "cache"})
+
+
+def kept(spec: RunSpec, kind: str) -> list[Path]:
+    assert spec.runtime.cache is not None
+    return sorted(spec.runtime.cache.glob(f"{kind}-*"))
+
+
+def test_a_second_run_encodes_and_asks_nothing_again(spec: RunSpec, tmp_path: Path) -> None:
+    first = run_to_end(spec, tmp_path / "first")
+    written = {file: file.stat().st_ino for file in (*kept(spec, "encoded"), *kept(spec, "answers"))}
+    assert len(kept(spec, "encoded")) == 2, "train and validation"
+    assert len(kept(spec, "answers")) == 2, (
+        "the original's for the validation rows, the teacher's for those learnt"
+    )
+    second = run_to_end(spec, tmp_path / "second")
+    assert {file: file.stat().st_ino for file in written} == written
+    assert weights_of(tmp_path / "second") == weights_of(tmp_path / "first")
+    assert second.before.metrics == first.before.metrics
+
+
+def test_answers_are_those_of_one_model_and_its_rows(spec: RunSpec, tmp_path: Path) -> None:
+    run_to_end(spec, tmp_path / "first")
+    before = set(kept(spec, "answers"))
+    other = make_tiny_checkpoint(tmp_path / "other", layers=4, seed=5)
+    run_to_end(spec.model_copy(update={"model": other}), tmp_path / "second")
+    assert len(kept(spec, "encoded")) == 2, "its tokenizer is the same"
+    assert len(set(kept(spec, "answers")) - before) == 2
+
+
+def test_what_is_kept_is_what_counts(spec: RunSpec, tmp_path: Path) -> None:
+    """The report's figures before would change with the kept answers: they are really read."""
+    first = run_to_end(spec, tmp_path / "first")
+    for file in kept(spec, "answers"):
+        np.save(file, -np.load(file))
+    turned = run_to_end(spec, tmp_path / "second")
+    assert turned.before.metrics["accuracy"].value == pytest.approx(
+        1 - first.before.metrics["accuracy"].value
+    )
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"\0" * 4096])
+def test_a_damaged_file_is_made_again(spec: RunSpec, tmp_path: Path, content: bytes) -> None:
+    run_to_end(spec, tmp_path / "first")
+    for file in (*kept(spec, "encoded"), *kept(spec, "answers")):
+        file.write_bytes(content)
+    run_to_end(spec, tmp_path / "second")
+    assert weights_of(tmp_path / "second") == weights_of(tmp_path / "first")
+    assert all(file.read_bytes() != content for file in kept(spec, "answers"))
+
+
+def test_a_folder_that_takes_no_file_costs_no_run(spec: RunSpec, tmp_path: Path) -> None:
+    missing = spec.runtime.model_copy(update={"cache": tmp_path / "gone"})
+    run_to_end(spec.model_copy(update={"runtime": missing}), tmp_path / "out")
+    assert not (tmp_path / "gone").exists()
+
+
+def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
+    for age, name in enumerate(("new", "old", "older")):
+        (tmp_path / name).write_bytes(b"0" * 10)
+        os.utime(tmp_path / name, (1000 - age, 1000 - age))
+    forget_oldest(tmp_path, limit=20)
+    assert {file.name for file in tmp_path.iterdir()} == {"new", "old"}
