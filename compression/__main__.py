@@ -90,11 +90,14 @@ def _claim_standard_output() -> EventWriter:
 
 
 def _run(spec: Path, out: Path, emit: EventWriter, stop: threading.Event) -> None:
-    from compression.run import run
     from compression.spec import RunSpec
 
+    told = RunSpec.model_validate_json(spec.read_bytes())
     out.mkdir(parents=True, exist_ok=True)
-    run(RunSpec.model_validate_json(spec.read_bytes()), out, emit, stop.is_set)
+
+    from compression.run import run  # seconds, which a spec at fault need not wait for
+
+    run(told, out, emit, stop.is_set)
 
 
 def _wait(emit: EventWriter, stop: threading.Event) -> None:
@@ -123,7 +126,6 @@ def _compress(options: argparse.Namespace, emit: EventWriter, stop: threading.Ev
     from compression.checkpoints.inspection import inspect_checkpoint
     from compression.data.ingest import ingest_dataset
     from compression.data.summary import SplitName
-    from compression.run import run
     from compression.spec import Recipe, RunSpec, resolve
 
     facts = inspect_checkpoint(options.model)
@@ -135,11 +137,18 @@ def _compress(options: argparse.Namespace, emit: EventWriter, stop: threading.Ev
     others = {name: Path(name) for name in recipe.other_models.values() if Path(name).is_dir()}
     plan = resolve(recipe, facts, summary, {name: inspect_checkpoint(path) for name, path in others.items()})
     spec = RunSpec(model=options.model, dataset=dataset, plan=plan, models=others)
+
+    from compression.run import run
+
     run(spec, options.out, emit, stop.is_set)
 
 
 def _verify(folder: Path, emit: EventWriter) -> None:
-    from compression.export.verify import verify
+    from compression.export.sums import check_sums
+
+    check_sums(folder)
+
+    from compression.export.verify import verify  # seconds, which a damaged file need not wait for
 
     emit(verify(folder))
 

@@ -1,6 +1,5 @@
 """Writes the files of a job, once and deterministically."""
 
-import hashlib
 import json
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -12,14 +11,13 @@ import numpy.typing as npt
 from compression.context import Context, TaskData
 from compression.data.encoding import Encoded
 from compression.evaluation.compare import Subject
+from compression.export.sums import digests, files_of, write_sums
 from compression.machine import describe_machine
 from compression.report.card import render_card
 from compression.report.html import render_html
 from compression.report.schema import Report
 from compression.spec import MODEL_TAR, RunSpec
 from compression.tasks.behaviour import behaviour_of
-
-SUMS = "SHA256SUMS"
 
 
 def write_artifacts(
@@ -45,9 +43,9 @@ def write_artifacts(
     manifest = {
         "plan": spec.plan.model_dump(mode="json"),
         "inputs": {
-            "model": _digests(spec.model),
-            "dataset": _digests(spec.dataset),
-            "models": {name: _digests(folder) for name, folder in spec.models.items()},
+            "model": digests(spec.model),
+            "dataset": digests(spec.dataset),
+            "models": {name: digests(folder) for name, folder in spec.models.items()},
         },
         "job": {"id": spec.runtime.job_id, "name": spec.runtime.job_name, "attempt": spec.runtime.attempt},
         "resumed": spec.runtime.resume_from is not None,
@@ -55,14 +53,13 @@ def write_artifacts(
         "compute_dtype": str(context.dtype).removeprefix("torch."),
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n", "utf-8")
-    sums = "".join(f"{digest}  {name}\n" for name, digest in _digests(folder).items())
-    (folder / SUMS).write_text(sums, "utf-8")
+    write_sums(folder)
 
 
 def write_tar(folder: Path, path: Path) -> None:
     """The files of a folder under its name, without anything of the machine or the moment."""
     with tarfile.open(path, "w", format=tarfile.PAX_FORMAT) as archive:
-        for file in _files(folder):
+        for file in files_of(folder):
             entry = tarfile.TarInfo(f"{folder.name}/{file.relative_to(folder).as_posix()}")
             entry.size, entry.mode = file.stat().st_size, 0o644
             with file.open("rb") as stream:
@@ -96,11 +93,3 @@ def _prediction_rows(
             "after_answer": task.answer(after, data, row),
             "files": dict(zip((file.name for file in files[1:]), others, strict=True)),
         }
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    digests = {}
-    for path in _files(folder):
-        with path.open("rb") as stream:
-            digests[path.relative_to(folder).as_posix()] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return digests

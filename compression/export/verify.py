@@ -1,6 +1,5 @@
 """Checks a downloaded result: the sums of its files, and that the model in it still gives what the report says."""
 
-import hashlib
 import json
 import tarfile
 import tempfile
@@ -20,7 +19,7 @@ from compression.errors import InputError, Problem
 from compression.evaluation.onnx_model import OnnxModel
 from compression.evaluation.predict import predict
 from compression.events import VerifiedEvent
-from compression.export.artifacts import SUMS
+from compression.export.sums import check_sums
 from compression.report.schema import FileResult, Report
 from compression.spec import MODEL_TAR
 from compression.tasks.behaviour import Behaviour, behaviour_of
@@ -39,7 +38,7 @@ def verify(folder: Path) -> VerifiedEvent:
     Raises:
         InputError: a file is missing or changed, or gives other results than the report says.
     """
-    files = _check_sums(folder)
+    files = check_sums(folder)
     report = Report.model_validate_json((folder / "report.json").read_bytes())
     plan = json.loads((folder / "manifest.json").read_bytes())["plan"]
     task = behaviour_of(TASK.validate_python(plan["task"]))
@@ -95,22 +94,3 @@ def _difference(file: FileResult, task: Behaviour[Any], found: list[Array], reco
 def _joined(rows: Sequence[Any], width: int) -> Array:
     """What was recorded of all rows (K, C)."""
     return np.concatenate([np.reshape(row, (-1, width)) for row in rows])
-
-
-def _check_sums(folder: Path) -> int:
-    sums = folder / SUMS
-    if not sums.exists():
-        raise InputError(Problem("missing_file", f"there is no {SUMS} in {folder}", SUMS))
-    problems, lines = [], sums.read_text("utf-8").splitlines()
-    for line in lines:
-        digest, name = line.split("  ", 1)
-        file = folder / Path(name).name
-        if not file.exists():
-            problems.append(Problem("missing_file", "listed, but not there", name))
-            continue
-        with file.open("rb") as stream:
-            if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
-                problems.append(Problem("sum_differs", "the content is not what was written", name))
-    if problems:
-        raise InputError(problems)
-    return len(lines)

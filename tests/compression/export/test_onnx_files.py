@@ -17,9 +17,9 @@ from compression.errors import ComputeError, InputError
 from compression.evaluation import cost
 from compression.evaluation.onnx_model import OnnxModel
 from compression.export import onnx_files
-from compression.export.artifacts import SUMS
 from compression.export.graph import Graph
 from compression.export.onnx_file import export_graph
+from compression.export.sums import SUMS
 from compression.export.verify import verify
 from compression.spec import RunSpec
 from tests.checkpoints import MAX_LENGTH
