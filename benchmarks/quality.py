@@ -1,17 +1,17 @@
 """What the methods keep of the metric, with as many training steps each, on real tasks.
 
-    python -m benchmarks.quality [--only half] [--tasks mrpc] [--seeds 3] [--epochs 3]
+    python -m benchmarks.quality [--only half] [--tasks mrpc] [--seeds 3] [--steps 1000]
 
 Theseus with its most accurate preset beside distillation and truncate-and-fine-tune. The weights are chosen on the
 validation rows and measured on the test rows, which no training sees. Other checkpoints than SST-2's are made once, in
-minutes.
+minutes. A measurement that is interrupted goes on where it was.
 """
 
 import json
-import sys
 import tempfile
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any
@@ -19,9 +19,11 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.data import CACHE, SHARED, CacheOption, SharedOption, Task, fine_tuned, read_corpus
+from benchmarks.ledger import Ledger, unfinished
 from benchmarks.process import pin_to_cores
 from benchmarks.results import RESULTS, Draft, ResultsOption, Row, Target, record
 from benchmarks.runs import Figures, Material, quality_of, run_engine
+from compression.registry import METHODS
 
 FIELDS = {
     "theseus": ("successor_layers", "training"),
@@ -66,7 +68,7 @@ def main(
     only: Annotated[list[Budget], typer.Option(help="Settings to measure.")] = list(Budget),  # noqa: B006
     tasks: Annotated[list[Task], typer.Option(help="Tasks to measure them on.")] = list(Task),  # noqa: B006
     seeds: Annotated[int, typer.Option(min=2)] = 3,
-    epochs: Annotated[float, typer.Option(help="Passes over the training rows, for all methods.")] = 3,
+    steps: Annotated[int, typer.Option(min=20, help="Training steps, for all methods and tasks.")] = 1000,
     rows: Annotated[int | None, typer.Option(help="Training rows at the most.")] = None,
     theseus: Annotated[
         str, typer.Option(help="Params to set beside the defaults, as JSON.")
@@ -92,28 +94,32 @@ def main(
         chosen = [task for task in setting.tasks if task in tasks]
         if not chosen:
             continue
-        steps = {method: recipe_step(method, setting, epochs, given[method]) for method in FIELDS}
+        recipes = {method: recipe_step(method, setting, steps, given[method]) for method in FIELDS}
         runs: dict[tuple[Task, str], list[Figures]] = {}
-        with record("quality", budget, setting.title, results) as draft:
+        with (
+            record("quality", budget, setting.title, results) as draft,
+            unfinished(cache / f"quality-{budget}.jsonl") as ledger,
+        ):
             for task in chosen:
+                run: dict[str, Any] = {"task": task, "rows": setting.rows or rows}
                 with tempfile.TemporaryDirectory() as name:
-                    material = material_of(task, setting.rows or rows, shared, cache, Path(name))
-                    for method, done in _take_turns(material, steps, seeds, threads).items():
+                    material = material_of(task, run["rows"], shared, cache, Path(name))
+                    for method, done in _take_turns(run, material, recipes, seeds, threads, ledger).items():
                         runs[task, method] = done
                         draft.rows.append(_row(task, method, done))
+            draft.notes.append(f"{seeds} seeds, {setting.steps or steps} steps of 32 rows. {ledger.told()}")
             _compare(setting, runs, draft)
 
 
-def recipe_step(method: str, setting: Setting, epochs: float, given: dict[str, Any]) -> dict[str, Any]:
-    """A step of a recipe: the method's own defaults, but for the depth, the budget and what is given."""
+def recipe_step(method: str, setting: Setting, steps: int, given: dict[str, Any]) -> dict[str, Any]:
+    """A step of a recipe: the method's own defaults, but for the depth, the budget and what is given.
+
+    Everything is said in it, so that a run in the ledger is known by what its settings meant then.
+    """
     depth, training = FIELDS[method]
-    budget = {"epochs": 100, "max_steps": setting.steps} if setting.steps else {"epochs": epochs}
-    return {
-        "method": method,
-        depth: setting.layers,
-        **given,
-        training: {**budget, **given.get(training, {})},
-    }
+    budget = {"epochs": 100, "max_steps": setting.steps or steps}
+    step = {"method": method, depth: setting.layers, **given, training: {**budget, **given.get(training, {})}}
+    return METHODS[method].model_validate(step).model_dump(mode="json")
 
 
 def material_of(task: Task, rows: int | None, shared: Path, cache: Path, folder: Path) -> Material:
@@ -126,14 +132,18 @@ def material_of(task: Task, rows: int | None, shared: Path, cache: Path, folder:
 
 
 def _take_turns(
-    material: Material, steps: dict[str, dict[str, Any]], seeds: int, threads: int
+    run: dict[str, Any],
+    material: Material,
+    recipes: dict[str, dict[str, Any]],
+    seeds: int,
+    threads: int,
+    ledger: Ledger,
 ) -> dict[str, list[Figures]]:
-    runs: dict[str, list[Figures]] = {method: [] for method in steps}
+    runs: dict[str, list[Figures]] = {method: [] for method in recipes}
     for seed in range(seeds):
-        for method, step in steps.items():
-            run = run_engine(material, step, seed=seed, threads=threads, split="test")
-            runs[method].append(run)
-            print(f"seed {seed}, {method}: {run.retention:.4f}, {run.wall_seconds:.0f} s", file=sys.stderr)
+        for method, step in recipes.items():
+            measure = partial(run_engine, material, step, seed=seed, threads=threads, split="test")
+            runs[method].append(ledger.figures({**run, "step": step, "seed": seed}, measure))
     return runs
 
 

@@ -9,7 +9,7 @@ from compression.registry import METHODS
 @pytest.mark.parametrize("budget", Budget)
 def test_methods_get_the_same_budget_and_keep_their_own_defaults(method: str, budget: Budget) -> None:
     setting = SETTINGS[budget]
-    params = METHODS[method].model_validate(recipe_step(method, setting, 2, {}))
+    params = METHODS[method].model_validate(recipe_step(method, setting, 200, {}))
     trained, usual = params.trains, METHODS[method]().trains
     assert trained is not None
     assert usual is not None
@@ -20,7 +20,7 @@ def test_methods_get_the_same_budget_and_keep_their_own_defaults(method: str, bu
 
 def test_given_settings_stand_beside_the_budget() -> None:
     given = {"strategy": "bottom", "recovery": {"learning_rate": 3e-4}}
-    params = LayerDropParams.model_validate(recipe_step("layer_drop", SETTINGS[Budget.SMALL], 3, given))
+    params = LayerDropParams.model_validate(recipe_step("layer_drop", SETTINGS[Budget.SMALL], 1000, given))
     assert params.strategy == "bottom"
     assert params.recovery is not None
     assert params.recovery.learning_rate == 3e-4
