@@ -52,11 +52,11 @@ def main(
     results: ResultsOption = RESULTS,
 ) -> None:
     """Measure the API and write results/http.json."""
-    with tempfile.TemporaryDirectory() as name, postgres_server() as database_url:
+    with tempfile.TemporaryDirectory() as name, postgres_server() as postgres:
         folder = Path(name)
-        migrate(database_url)
+        migrate(postgres.url)
         checkpoint = make_tiny_checkpoint(folder / "tiny", layers=4)
-        with serving(folder / "data", database_url) as server:
+        with serving(folder / "data", postgres.url) as server:
             if Part.MEMORY in only:
                 _measure_memory(server, checkpoint, results)
             if Part.POLLING in only:

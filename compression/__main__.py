@@ -170,7 +170,7 @@ def _failed(error: BaseException, emit: EventWriter) -> int:
         case _ if _is_out_of_memory(error):
             message = f"memory ran out: use a smaller batch_size or max_length ({error})"
             failed = FailedEvent(code="out_of_memory", reason_class=ReasonClass.CAPACITY, message=message)
-        case OSError():
+        case _ if _is_of_the_disk(error):
             failed = FailedEvent(code="storage_error", reason_class=ReasonClass.CAPACITY, message=str(error))
         case _:
             message = f"{type(error).__name__}: {error}"
@@ -185,6 +185,13 @@ def _is_out_of_memory(error: BaseException) -> bool:
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"
         or (isinstance(error, RuntimeError) and "can't allocate memory" in str(error))
+    )
+
+
+def _is_of_the_disk(error: BaseException) -> bool:
+    """safetensors has an exception of its own, which says in words that a file could not be written."""
+    return isinstance(error, OSError) or (
+        type(error).__name__ == "SafetensorError" and "I/O error" in str(error)
     )
 
 

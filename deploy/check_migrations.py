@@ -9,8 +9,8 @@ from tests.services import postgres_server
 
 
 def main() -> None:
-    with postgres_server() as url:
-        _check("PostgreSQL", url)
+    with postgres_server() as server:
+        _check("PostgreSQL", server.url)
     with tempfile.TemporaryDirectory() as folder:
         _check("SQLite", f"sqlite:///{folder}/plankwright.db")
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import psycopg
 import pytest
 import redis
 
@@ -18,11 +17,8 @@ Backend = Literal["sqlite", "postgres"]
 
 @pytest.fixture(scope="session")
 def postgres_databases() -> Iterator[PostgresDatabases]:
-    with postgres_server() as url:
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("CREATE DATABASE template")
-        migrate(PostgresDatabases.url(url, "template"))
-        yield PostgresDatabases(url, "template")
+    with postgres_server() as server:
+        yield PostgresDatabases.on(server)
 
 
 @pytest.fixture(scope="session")

