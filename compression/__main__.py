@@ -171,7 +171,10 @@ def _failed(error: BaseException, emit: EventWriter) -> int:
             message = f"memory ran out: use a smaller batch_size or max_length ({error})"
             failed = FailedEvent(code="out_of_memory", reason_class=ReasonClass.CAPACITY, message=message)
         case _ if _is_of_the_disk(error):
-            failed = FailedEvent(code="storage_error", reason_class=ReasonClass.CAPACITY, message=str(error))
+            message = (
+                f"a file could not be read or written: look after the worker's disk, then retry ({error})"
+            )
+            failed = FailedEvent(code="storage_error", reason_class=ReasonClass.CAPACITY, message=message)
         case _:
             message = f"{type(error).__name__}: {error}"
             failed = FailedEvent(code="internal_error", reason_class=ReasonClass.INTERNAL, message=message)

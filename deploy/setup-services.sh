@@ -3,14 +3,19 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-have_one_of() {
-  local program
+missing=()
+need() { # need PACKAGE PROGRAM...: one of the programs
+  local package=$1 program
+  shift
   for program in "$@"; do command -v "$program" >/dev/null && return; done
-  return 1
+  missing+=("$package")
 }
 
-have_one_of redis-server valkey-server || deploy/apt-install.sh "a Redis server for the tests" redis-server
+need redis-server redis-server valkey-server
+need curl curl
+need chromium chromium chromium-browser google-chrome
+
 # Without a browser a few tests of the report's page are skipped, though never in CI.
-have_one_of chromium chromium-browser google-chrome \
-  || deploy/apt-install.sh "Chromium for the tests of the report's page" chromium \
-  || [ -z "${CI:-}" ]
+[ ${#missing[@]} = 0 ] \
+  || deploy/apt-install.sh "programs that the tests start" "${missing[@]}" \
+  || [ "${missing[*]}${CI:-}" = chromium ]

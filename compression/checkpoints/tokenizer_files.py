@@ -30,7 +30,8 @@ def count_token_ids(folder: Path, architecture: Architecture) -> int:
     """
     _refuse_code(folder / "tokenizer_config.json")
     if (folder / "tokenizer.json").is_file():
-        return _count_in_tokenizer_json(folder / "tokenizer.json")
+        path = folder / "tokenizer.json"
+        return _count(list(ids_in_tokenizer_json(path).values()), path)
     return max(
         _count_in_vocabulary(folder, architecture), _count_in_added_tokens(folder / "added_tokens.json")
     )
@@ -50,28 +51,39 @@ def padding_id(folder: Path) -> int | None:
 def _id_of(token: str, folder: Path) -> int | None:
     if not (folder / "tokenizer.json").is_file():
         return read_json_object(folder / "vocab.json", MAX_BYTES).get(token)
-    content = read_json_object(folder / "tokenizer.json", MAX_BYTES)
-    added = {entry["content"]: entry["id"] for entry in content.get("added_tokens") or []}
-    number: int | None = (content["model"]["vocab"] | added).get(token)
-    return number
+    return ids_in_tokenizer_json(folder / "tokenizer.json").get(token)
+
+
+def ids_in_tokenizer_json(path: Path) -> dict[str, int]:
+    """The id of each piece and added token; of Unigram, the place of a piece is its id.
+
+    Raises:
+        InputError: the file is not what it should be.
+    """
+    content = read_json_object(path, MAX_BYTES)
+    model, added = content.get("model"), content.get("added_tokens") or []
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocabulary, list) and all(map(_is_unigram, vocabulary)):
+        vocabulary = {entry[0]: number for number, entry in enumerate(vocabulary)}
+    if not isinstance(vocabulary, dict) or not isinstance(added, list) or not all(map(_is_token, added)):
+        raise _invalid("it holds no vocabulary of WordPiece, BPE or Unigram", path)
+    ids = vocabulary | {token["content"]: token.get("id") for token in added}
+    _count(list(ids.values()), path)
+    return ids
+
+
+def _is_unigram(entry: Any) -> bool:
+    return isinstance(entry, list) and len(entry) > 0 and isinstance(entry[0], str)
+
+
+def _is_token(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("content"), str)
 
 
 def _refuse_code(path: Path) -> None:
     if path.is_file() and read_json_object(path, MAX_BYTES).get("auto_map"):
         message = "code that comes with a tokenizer is never run: remove auto_map"
         raise InputError(Problem("remote_code", message, f"{path.name}#/auto_map"))
-
-
-def _count_in_tokenizer_json(path: Path) -> int:
-    content = read_json_object(path, MAX_BYTES)
-    model, added = content.get("model"), content.get("added_tokens") or []
-    vocabulary = model.get("vocab") if isinstance(model, dict) else None
-    if not isinstance(vocabulary, (dict, list)) or not isinstance(added, list):
-        raise _invalid("it holds no vocabulary of WordPiece, BPE or Unigram", path)
-    # The pieces of Unigram have their places for ids.
-    known = vocabulary.values() if isinstance(vocabulary, dict) else range(len(vocabulary))
-    ids = [token.get("id") if isinstance(token, dict) else None for token in added]
-    return _count([*known, *ids], path)
 
 
 def _count_in_vocabulary(folder: Path, architecture: Architecture) -> int:

@@ -3,31 +3,21 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
-from compression.checkpoints.tokenizer_files import MAX_BYTES
+from compression.checkpoints.tokenizer_files import MAX_BYTES, ids_in_tokenizer_json
 from compression.strict_json import read_json_object
 
 
 def vocabulary_digest(folder: Path) -> str:
     """SHA-256 of the pieces with their ids, whichever files hold them; for a folder whose tokenizer is sound."""
     if (folder / "tokenizer.json").is_file():
-        content = read_json_object(folder / "tokenizer.json", MAX_BYTES)
-        ids = _ids(content["model"]["vocab"])
-        ids |= {token["content"]: token["id"] for token in content.get("added_tokens") or []}
+        ids = ids_in_tokenizer_json(folder / "tokenizer.json")
     else:
         ids = _ids_in_vocabulary(folder)
         if (folder / "added_tokens.json").is_file():
             ids |= read_json_object(folder / "added_tokens.json", MAX_BYTES)
     text = json.dumps(sorted((str(piece), number) for piece, number in ids.items()))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _ids(vocabulary: Any) -> dict[str, int]:
-    """Of Unigram, the place of a piece is its id."""
-    if isinstance(vocabulary, dict):
-        return dict(vocabulary)
-    return {entry[0]: number for number, entry in enumerate(vocabulary)}
 
 
 def _ids_in_vocabulary(folder: Path) -> dict[str, int]:

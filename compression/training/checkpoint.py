@@ -63,7 +63,7 @@ def write_checkpoint(checkpoint: Checkpoint, folder: Path, emit: EventWriter) ->
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
-        message = f"a checkpoint could not be written: {error}"
+        message = f"a checkpoint could not be written: make room on the worker's disk, then retry ({error})"
         raise ComputeError("storage_error", message, ReasonClass.CAPACITY) from error
     emit(CheckpointEvent(name=name, file=path.name, sha256=digest, bytes=path.stat().st_size))
     for old in sorted(folder.glob("*.safetensors"))[:-KEEP]:

@@ -168,6 +168,21 @@ FILES: dict[str, tuple[str, Change, list[tuple[str, str]]]] = {
         "roberta", all_of(without_tokenizer, write("vocab.txt", "a")), [("missing_tokenizer", "tokenizer.json")]),
     "tokenizer is no JSON": ("bert", write("tokenizer.json", "x"), [("invalid_json", "tokenizer.json")]),
     "tokenizer without words": ("bert", write("tokenizer.json", "{}"), [("invalid_tokenizer", "tokenizer.json")]),
+    "token without a text": (
+        "bert", edit_json("tokenizer.json", lambda c: c["added_tokens"][0].pop("content")),
+        [("invalid_tokenizer", "tokenizer.json")]),
+    "token that is a text": (
+        "bert", edit_json("tokenizer.json", lambda c: c["added_tokens"].append("[NEW]")),
+        [("invalid_tokenizer", "tokenizer.json")]),
+    "token without an id": (
+        "bert", edit_json("tokenizer.json", lambda c: c["added_tokens"][0].pop("id")),
+        [("invalid_tokenizer", "tokenizer.json")]),
+    "piece of Unigram without a text": (
+        "xlm-roberta", edit_json("tokenizer.json", lambda c: c["model"]["vocab"].append([])),
+        [("invalid_tokenizer", "tokenizer.json")]),
+    "piece of Unigram that is a number": (
+        "xlm-roberta", edit_json("tokenizer.json", lambda c: c["model"]["vocab"].append([["a"], 0.0])),
+        [("invalid_tokenizer", "tokenizer.json")]),
     "token id is text": (
         "bert", edit_json("tokenizer.json", lambda c: c["model"]["vocab"].update(new="7")),
         [("invalid_tokenizer", "tokenizer.json")]),

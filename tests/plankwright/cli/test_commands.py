@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,11 @@ HEAVY = ("httpx2", "plankwright.client", "rich.progress", "torch", "transformers
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "plankwright", *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "plankwright", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"COLUMNS": "400"},  # an error is not cut into lines, wherever its paths end
     )
 
 
