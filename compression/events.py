@@ -18,9 +18,10 @@ class Phase(StrEnum):
     LOAD = "load"
     BASELINE = "baseline"
     COMPRESS = "compress"
+    EXPORT = "export"
     EVALUATE = "evaluate"
     BENCHMARK = "benchmark"
-    EXPORT = "export"
+    REPORT = "report"
     PUBLISH = "publish"
 
 

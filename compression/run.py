@@ -84,7 +84,7 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
             "original", original, source.facts.bytes, before, original, source.facts, data.evaluation
         )
         report = compare(spec, subject, files, data, context)
-    with phase(Phase.EXPORT):
+    with phase(Phase.REPORT):
         report = report.model_copy(update={"seconds": dict(phase.seconds)})
         write_artifacts(spec, report, context, data, before, files, out)
     metric = report.metric
@@ -101,7 +101,7 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
 
 
 class Phases:
-    """Announces each phase and adds up its seconds."""
+    """Announces each phase and keeps its seconds."""
 
     def __init__(self, emit: EventWriter) -> None:
         self.emit = emit
@@ -112,7 +112,7 @@ class Phases:
         self.emit(PhaseEvent(phase=phase))
         started = time.monotonic()
         yield
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.monotonic() - started
+        self.seconds[phase] = time.monotonic() - started
 
 
 def _load_data(spec: RunSpec, source: Source, cache: Path | None) -> TaskData:

@@ -21,6 +21,7 @@ from compression.events import (
     Event,
     EventWriter,
     FailedEvent,
+    PhaseEvent,
     ReadyEvent,
     ResultEvent,
     parse_event,
@@ -81,6 +82,8 @@ def test_a_waiting_process_runs_one_spec_and_exits_with_0(tmp_path: Path) -> Non
         events = [parse_event(line) for line in process.stdout]
         assert process.wait(60) == 0
     assert isinstance(events[-1], ResultEvent)
+    phases = [event.phase for event in events if isinstance(event, PhaseEvent)]
+    assert phases == ["load", "baseline", "compress", "export", "evaluate", "benchmark", "report"]
     assert (tmp_path / "out" / "artifacts" / "SHA256SUMS").exists()
 
 
