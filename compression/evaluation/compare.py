@@ -19,6 +19,7 @@ from compression.evaluation.onnx_model import OnnxModel
 from compression.machine import describe_machine
 from compression.report.build import (
     check_constraints,
+    difference_of,
     flipped_rows,
     measured_metrics,
     paired_test,
@@ -88,6 +89,13 @@ def compare(
         after=after,
         files=list(map(_file_result, files, metrics[1:], loyalties, latencies[1:])),
         retention=retention,
+        difference=difference_of(
+            task,
+            data.metric,
+            (original.logits, original.rows),
+            (headline.logits, headline.rows),
+            plan.seed,
+        ),
         size_ratio=after.bytes / before.bytes,
         speedup={
             b.batch_size: b.median_ms / a.median_ms

@@ -34,6 +34,21 @@ def measured_metrics(
     return {name: bootstrap(task.statistic(name, logits, data), rows, seed) for name in metrics}
 
 
+def difference_of(
+    task: Behaviour[Any],
+    metric: MetricName,
+    before: tuple[Array, Encoded],
+    after: tuple[Array, Encoded],
+    seed: int,
+) -> Measured:
+    """Metric after less metric before, both of the same rows whenever these are drawn anew.
+
+    Of each model its logits, and the rows as its tokenizer encodes them.
+    """
+    old, new = (task.statistic(metric, logits, data) for logits, data in (before, after))
+    return bootstrap(lambda rows: new(rows) - old(rows), before[1].table.num_rows, seed)
+
+
 def retention_of(metric: MetricName, before: ModelResult, after: ModelResult) -> float | None:
     """Metric after over metric before, or the other way round where lower is better: below 1 for a worse model.
 

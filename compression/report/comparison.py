@@ -109,7 +109,10 @@ def paired_test_in_words(report: Report) -> str:
     """What the paired test says about the difference, for a reader who does not know the test."""
     test = report.paired_test
     chance = "would rarely come from chance alone" if test.p_value < 0.05 else "may well be chance"
-    verdict = f"A difference this large {chance} ({test.name}: {words.probability(test.p_value)})."
+    verdict = (
+        f"The difference is {words.change_interval(report.metric, report.difference)} at 95{words.SPACE}%; one this "
+        f"large {chance} ({test.name}: {words.probability(test.p_value)})."
+    )
     if test.only_before_right is None or test.only_after_right is None:
         return verdict
     return (

@@ -146,6 +146,8 @@ class Report(_Part):
     """The delivered files; the first is the one that `after` is about."""
     retention: float | None
     """Metric after over metric before, of a perplexity before over after; null where it would not be positive."""
+    difference: Measured
+    """Metric after less metric before, of both models on the same rows, drawn again and again."""
     size_ratio: float
     """Bytes after over bytes before."""
     speedup: dict[int, float]

@@ -2,7 +2,7 @@
 
 from compression.report.schema import Measured
 
-_SPACE = "\u00a0"  # no line break between a number and its unit
+SPACE = "\u00a0"  # no line break between a number and its unit
 _MINUS = "\u2212"
 _TIMES = "\u00d7"
 
@@ -42,7 +42,7 @@ def curve_name(curve: str) -> str:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    return f"{_signed(100 * share, digits)}{_SPACE}%"
+    return f"{_signed(100 * share, digits)}{SPACE}%"
 
 
 def score(metric: str, value: float) -> str:
@@ -52,14 +52,24 @@ def score(metric: str, value: float) -> str:
 
 def interval(metric: str, measured: Measured) -> str:
     """The ends of a metric's interval, in the unit of its score but without the sign of it."""
-    low, high = (score(metric, end).removesuffix(f"{_SPACE}%") for end in (measured.low, measured.high))
+    low, high = (score(metric, end).removesuffix(f"{SPACE}%") for end in (measured.low, measured.high))
     return f"{low}\u2013{high}"
 
 
 def score_change(metric: str, before: float, after: float) -> str:
+    return _change(metric, after - before) + (f"{SPACE}points" if metric in _AS_PERCENT else "")
+
+
+def change_interval(metric: str, difference: Measured) -> str:
+    """A difference of two scores with its interval, e.g. `−0.57 points (−2.06 to +0.92)`."""
+    ends = f"{_change(metric, difference.low)} to {_change(metric, difference.high)}"
+    return f"{score_change(metric, 0, difference.value)} ({ends})"
+
+
+def _change(metric: str, difference: float) -> str:
     if metric in _AS_PERCENT:
-        return f"{_signed(100 * (after - before), 2, plus=True)}{_SPACE}points"
-    return _signed(after - before, 4, plus=True)
+        return _signed(100 * difference, 2, plus=True)
+    return _signed(difference, 4, plus=True)
 
 
 def share_interval(measured: Measured) -> str:
@@ -71,7 +81,7 @@ def relative_change(before: float, after: float) -> str:
     """`-23.1 %`; a dash where there is nothing to compare with."""
     if before <= 0:
         return "\u2013"
-    return f"{_signed(100 * (after / before - 1), 1, plus=True)}{_SPACE}%"
+    return f"{_signed(100 * (after / before - 1), 1, plus=True)}{SPACE}%"
 
 
 def times(ratio: float) -> str:
@@ -98,20 +108,20 @@ def in_words(number: int) -> str:
 
 
 def milliseconds(value: float) -> str:
-    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}{_SPACE}ms"
+    return f"{value:.{0 if value >= 100 else 1 if value >= 10 else 2}f}{SPACE}ms"
 
 
 def duration(seconds: float) -> str:
     if seconds < 60:
-        return f"{seconds:.1f}{_SPACE}s"
+        return f"{seconds:.1f}{SPACE}s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    parts = (f"{hours}{_SPACE}h" if hours else "", f"{minutes}{_SPACE}min", f"{rest}{_SPACE}s")
+    parts = (f"{hours}{SPACE}h" if hours else "", f"{minutes}{SPACE}min", f"{rest}{SPACE}s")
     return " ".join(part for part in parts if part)
 
 
 def probability(p_value: float) -> str:
-    return f"p{_SPACE}<{_SPACE}0.001" if p_value < 0.001 else f"p{_SPACE}={_SPACE}{p_value:.3f}"
+    return f"p{SPACE}<{SPACE}0.001" if p_value < 0.001 else f"p{SPACE}={SPACE}{p_value:.3f}"
 
 
 def cut(text: str, most: int) -> str:
@@ -136,4 +146,4 @@ def _scaled(number: int, units: tuple[str, ...]) -> str:
     while value >= 999.5 and unit < len(units) - 1:
         value, unit = value / 1000, unit + 1
     digits = 0 if unit == 0 or value >= 100 else 1 if value >= 10 else 2
-    return f"{value:.{digits}f}{_SPACE}{units[unit]}".rstrip(_SPACE)
+    return f"{value:.{digits}f}{SPACE}{units[unit]}".rstrip(SPACE)

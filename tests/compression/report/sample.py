@@ -119,6 +119,7 @@ def sample_report() -> Report:
             _file("model.int8.onnx", 0.8842, 17_630_926, 0.52),
         ],
         retention=0.9936,
+        difference=Measured(value=-0.0057, low=-0.0229, high=0.0126),
         size_ratio=0.7657,
         speedup={1: 1.935, 32: 1.96},
         paired_test=PairedTest(

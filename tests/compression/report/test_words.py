@@ -2,7 +2,7 @@ import pytest
 
 from compression.report import words
 from compression.report.comparison import constraint_in_words
-from compression.report.schema import ConstraintResult
+from compression.report.schema import ConstraintResult, Measured
 from compression.spec import Constraints
 
 
@@ -13,6 +13,14 @@ from compression.spec import Constraints
         (words.score("mcc", -0.01234), "−0.0123"),
         (words.score_change("accuracy", 0.9, 0.9), "0.00 points"),
         (words.score_change("f1", 0.9, 0.95), "+5.00 points"),
+        (
+            words.change_interval("f1", Measured(value=-0.0057, low=-0.0206, high=0.0092)),
+            "−0.57 points (−2.06 to +0.92)",
+        ),
+        (
+            words.change_interval("mcc", Measured(value=0.01, low=0.0, high=0.02)),
+            "+0.0100 (0.0000 to +0.0200)",
+        ),
         (words.relative_change(200, 150), "−25.0 %"),
         (words.relative_change(0, 150), "–"),
         (words.speed_change(2.0, 1.0), "2.00× faster"),
