@@ -66,10 +66,11 @@ def test_installs_a_missing_venv_module_only_where_that_needs_no_password(tmp_pa
 @pytest.mark.parametrize(
     ("there", "environment", "missing", "code"),
     [
-        ({}, {}, "redis-server", 1),
-        ({"valkey-server": YES}, {}, "chromium", 0),
-        ({"valkey-server": YES}, {"CI": "true"}, "chromium", 1),
-        ({"redis-server": YES, "chromium": YES}, {"CI": "true"}, "", 0),
+        ({}, {}, "redis-server curl chromium", 1),
+        ({"chromium": YES, "redis-server": YES}, {}, "curl", 1),
+        ({"valkey-server": YES, "curl": YES}, {}, "chromium", 0),
+        ({"valkey-server": YES, "curl": YES}, {"CI": "true"}, "chromium", 1),
+        ({"redis-server": YES, "curl": YES, "chromium": YES}, {"CI": "true"}, "", 0),
     ],
 )
 def test_only_a_missing_browser_is_forgiven_and_not_in_ci(
