@@ -24,8 +24,8 @@ from benchmarks.data import CACHE, SHARED, CacheOption, SharedOption, Task
 from benchmarks.ledger import Ledger, unfinished
 from benchmarks.process import pin_to_cores
 from benchmarks.quality import material_of
-from benchmarks.results import RESULTS, Draft, ResultsOption, Row, record
-from benchmarks.runs import Figures, Material, compress, run_engine
+from benchmarks.results import RESULTS, Draft, ResultsOption, record
+from benchmarks.runs import Figures, Material, compress, quality_of, run_engine
 
 LAYERS = 3
 FULL_AT = 0.5
@@ -134,7 +134,9 @@ def look_at_schedules(trial: Trial, draft: Draft) -> None:
     paper = PAPER_SCHEDULES.get(trial.task, {})
     found = {name: trial.runs(schedule) for name, schedule in SCHEDULES.items()}
     for name, runs in found.items():
-        draft.rows.append({"task": trial.task, "schedule": name, **_kept(runs), "paper": paper.get(name)})
+        draft.rows.append(
+            {"task": trial.task, "schedule": name, **quality_of(runs), "paper": paper.get(name)}
+        )
     means = {name: mean(run.retention for run in runs) for name, runs in found.items()}
     order = " > ".join(sorted(means, key=lambda name: -means[name]))
     said = f"{trial.task}: {order}"
@@ -154,7 +156,7 @@ def look_at_rates(trial: Trial, draft: Draft) -> None:
     kept = {}
     for rate in RATES:
         runs = trial.runs({"type": "constant", "rate": rate, "full_at": FULL_AT})
-        draft.rows.append({"task": trial.task, "rate": rate, **_kept(runs)})
+        draft.rows.append({"task": trial.task, "rate": rate, **quality_of(runs)})
         kept[rate] = mean(run.retention for run in runs)
     worst = min(kept, key=lambda rate: kept[rate])
     safe = all(kept[rate] > kept[COLLAPSES] for rate in SAFE)
@@ -204,17 +206,6 @@ CLAIMS: dict[Claim, tuple[str, Callable[[Trial, Draft], None]]] = {
 def agreement(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """Spearman's rank correlation."""
     return float(spearmanr(ours, theirs).statistic)
-
-
-def _kept(runs: list[Figures]) -> Row:
-    return {
-        "original": runs[0].before,
-        "successor": mean(run.after for run in runs),
-        "sd": stdev(run.after for run in runs),
-        "by seed": " ".join(f"{run.after:.4f}" for run in runs),
-        "retention": mean(run.retention for run in runs),
-        "probability loyalty": mean(run.probability_loyalty for run in runs),
-    }
 
 
 def mixtures(out: Path) -> Iterator[tuple[str, float]]:

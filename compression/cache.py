@@ -23,14 +23,15 @@ def cached(
 ) -> T:
     """What `make` makes, or what it made before under this name, which tells the content.
 
-    A folder that cannot be written to costs time, never the run.
+    A folder that cannot be read or written costs time, never the run.
     """
     if folder is None:
         return make()
     entry = folder / name
-    with suppress(FileNotFoundError, *DAMAGED):
+    with suppress(OSError, *DAMAGED):
         known = read(entry)
-        entry.touch()
+        with suppress(OSError):
+            os.utime(entry)  # it was used now
         return known
     made = make()
     partial = entry.with_name(f"{name}.{os.getpid()}")

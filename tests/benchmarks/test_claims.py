@@ -56,7 +56,7 @@ def test_schedules_are_ranked_beside_the_papers(kept: dict[Any, float], said: st
     look_at_schedules(with_schedules("type", kept), draft)
     assert draft.notes == [said]
     assert [row["paper"] for row in draft.rows] == [89.0, 87.1, 85.6]
-    assert draft.rows[0]["successor"] == pytest.approx(kept["linear"] + 0.005)
+    assert draft.rows[0]["after"] == pytest.approx(kept["linear"] + 0.005)
 
 
 def test_a_low_rate_collapses_or_does_not() -> None:

@@ -68,6 +68,16 @@ def test_a_damaged_file_is_made_again(spec: RunSpec, tmp_path: Path, content: by
     assert all(file.read_bytes() != content for file in kept(spec, "answers"))
 
 
+def test_a_file_that_can_be_neither_read_nor_written_costs_no_run(spec: RunSpec, tmp_path: Path) -> None:
+    run_to_end(spec, tmp_path / "first")
+    for file in (*kept(spec, "encoded"), *kept(spec, "answers")):
+        file.unlink()
+        file.mkdir()
+    run_to_end(spec, tmp_path / "second")
+    assert weights_of(tmp_path / "second") == weights_of(tmp_path / "first")
+    assert all(file.is_dir() for file in kept(spec, "*")), "nothing half written is left"
+
+
 def test_a_folder_that_takes_no_file_costs_no_run(spec: RunSpec, tmp_path: Path) -> None:
     missing = spec.runtime.model_copy(update={"cache": tmp_path / "gone"})
     run_to_end(spec.model_copy(update={"runtime": missing}), tmp_path / "out")
