@@ -9,7 +9,6 @@ import random
 import secrets
 import shutil
 import subprocess
-import tarfile
 import tempfile
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 from transformers import AutoModelForSequenceClassification
 
 from plankwright import Plankwright
+from plankwright.downloads import unpack
 from tests.checkpoints import make_tiny_checkpoint
 from tests.services import free_port
 
@@ -121,9 +121,9 @@ def _run_one_job(client: Plankwright, folder: Path) -> None:
     job = client.jobs.wait(job.id, timeout=JOB_SECONDS)
     assert job.state == "succeeded", f"the job is {job.state}: {job.reason}\n{client.jobs.logs(job.id)}"
     files = client.jobs.download(job.id, folder / "artifacts")
-    with tarfile.open(files["model.tar"]) as archive:
-        archive.extractall(folder / "result", filter="data")
-    compressed = AutoModelForSequenceClassification.from_pretrained(folder / "result" / "model")
+    compressed = AutoModelForSequenceClassification.from_pretrained(
+        unpack(files["model.tar"], folder / "result")
+    )
     assert compressed.config.num_hidden_layers == 1, compressed.config
 
 

@@ -66,10 +66,6 @@ def write_tar(folder: Path, path: Path) -> None:
                 archive.addfile(entry, stream)
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
-
-
 def _write_lines(path: Path, rows: Iterable[dict[str, object]]) -> None:
     with path.open("w", encoding="utf-8") as stream:
         stream.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
