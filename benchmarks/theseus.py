@@ -1,6 +1,6 @@
 """The engine's Theseus, preset `fast`, beside the paper's own recipe: training speed, peak memory, accuracy.
 
-    python -m benchmarks.theseus [--only full_length] [--seeds 3] [--steps 750] [--speed-steps 240]
+    python -m benchmarks.theseus [--only full_length] [--seeds 3] [--steps 750] [--speed-steps 480]
 
 Both run in fresh processes by turns on the same cores, with the same rows, as many steps of the same batch size and the
 same replacing rate, which rises from 0.3 to 1 over the first half. The rows are enough for one pass, so that the engine
@@ -131,7 +131,7 @@ def main(
     only: Annotated[list[Comparison], typer.Option(help="Comparisons to make.")] = list(Comparison),  # noqa: B006
     seeds: Annotated[int, typer.Option(min=2)] = 3,
     steps: Annotated[int, typer.Option(min=21, help="Steps where accuracy is compared.")] = 750,
-    speed_steps: Annotated[int, typer.Option(min=21, help="Steps where only speed is.")] = 240,
+    speed_steps: Annotated[int, typer.Option(min=21, help="Steps where only speed is.")] = 480,
     rows: Annotated[int | None, typer.Option(help="Training rows; enough for one pass by default.")] = None,
     threads: Annotated[int, typer.Option(min=1)] = 2,
     shared: SharedOption = SHARED,

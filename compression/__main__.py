@@ -11,6 +11,7 @@ Standard output carries events as JSON lines, standard error the log. Exit codes
 """
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -18,12 +19,14 @@ import queue
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, get_args
 
 from compression.errors import ComputeError, InputError, ReasonClass, Stopped
 from compression.events import EventWriter, FailedEvent, ReadyEvent
 from compression.registry import METHODS
+from compression.spec import Recipe, RunSpec, resolve
 
 EXIT_INPUT = 65
 EXIT_STOPPED = 75
@@ -90,23 +93,16 @@ def _claim_standard_output() -> EventWriter:
 
 
 def _run(spec: Path, out: Path, emit: EventWriter, stop: threading.Event) -> None:
-    from compression.spec import RunSpec
-
     told = RunSpec.model_validate_json(spec.read_bytes())
     out.mkdir(parents=True, exist_ok=True)
-
-    from compression.run import run  # seconds, which a spec at fault need not wait for
-
-    run(told, out, emit, stop.is_set)
+    _engine()(told, out, emit, stop.is_set)
 
 
 def _wait(emit: EventWriter, stop: threading.Event) -> None:
     """Pay for the imports ahead of the job."""
     orders: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen_to_parent, args=(orders,), daemon=True).start()
-
-    import compression.run  # noqa: F401
-
+    _engine()
     emit(ReadyEvent())
     order = json.loads(orders.get())
     _run(Path(order["spec"]), Path(order["out"]), emit, stop)
@@ -126,7 +122,6 @@ def _compress(options: argparse.Namespace, emit: EventWriter, stop: threading.Ev
     from compression.checkpoints.inspection import inspect_checkpoint
     from compression.data.ingest import ingest_dataset
     from compression.data.summary import SplitName
-    from compression.spec import Recipe, RunSpec, resolve
 
     facts = inspect_checkpoint(options.model)
     files = {name: path for name in get_args(SplitName) if (path := getattr(options, name))}
@@ -137,10 +132,18 @@ def _compress(options: argparse.Namespace, emit: EventWriter, stop: threading.Ev
     others = {name: Path(name) for name in recipe.other_models.values() if Path(name).is_dir()}
     plan = resolve(recipe, facts, summary, {name: inspect_checkpoint(path) for name, path in others.items()})
     spec = RunSpec(model=options.model, dataset=dataset, plan=plan, models=others)
+    _engine()(spec, options.out, emit, stop.is_set)
 
+
+def _engine() -> Callable[[RunSpec, Path, EventWriter, Callable[[], bool]], object]:
+    """The engine's `run`. Its import takes seconds, which a spec at fault need not wait for.
+
+    What it leaves in memory stays to the end: looking through it for garbage took a fifth of an export.
+    """
     from compression.run import run
 
-    run(spec, options.out, emit, stop.is_set)
+    gc.freeze()
+    return run
 
 
 def _verify(folder: Path, emit: EventWriter) -> None:

@@ -1,5 +1,6 @@
 """Databases and brokers. `database_url` runs a test on SQLite and on PostgreSQL."""
 
+import gc
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,11 @@ from db.migrate import migrate
 from tests.services import PostgresDatabases, postgres_server, redis_server
 
 Backend = Literal["sqlite", "postgres"]
+
+
+def pytest_collection_finish() -> None:
+    """What torch and the tests have made stays for good: looking through it for garbage takes a quarter of the time."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

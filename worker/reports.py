@@ -47,15 +47,22 @@ class Reports:
             case WarningEvent(code=code, message=message):
                 self._pending.append(lambda c: reporting.report_warning(c, id, attempt, code, message))
             case CheckpointEvent():
-                stored = self._store(event, checkpoints)
-                self._pending.append(lambda c: reporting.report_checkpoint(c, id, attempt, stored))
+                if (stored := self._store(event, checkpoints)) is not None:
+                    self._pending.append(lambda c: reporting.report_checkpoint(c, id, attempt, stored))
             case ProgressEvent():
                 self._progress = event
 
-    def _store(self, event: CheckpointEvent, folder: Path) -> NewCheckpoint:
+    def _store(self, event: CheckpointEvent, folder: Path) -> NewCheckpoint | None:
+        """None: the process was faster, and has removed it for newer ones, of which it tells next."""
         name = f"{event.name}.safetensors"
         key = f"jobs/{self._id}/checkpoints/{self._attempt}-{name}"
-        self._storage.put(key, folder / name)
+        try:
+            self._storage.put(key, folder / name)
+        except FileNotFoundError:
+            if (folder / name).exists():
+                raise
+            log.warning("checkpoint_outrun", name=name)
+            return None
         return NewCheckpoint(event.name, key, event.bytes, event.sha256)
 
     def flush(self, *, now: bool = False) -> bool:

@@ -203,7 +203,7 @@ class _Run:
             self.best = self.weights.weights()
         if self.step * 2 >= self.total and (doubt := task.doubt(logits, rows)):
             code, message = doubt
-            self.context.warn(code, f"at step {self.step} {message}")
+            self.context.warn(code, f"after half of the training {message}")
 
     def _stop_between_batches(self) -> None:
         self.context.stop_if_requested(self.save)

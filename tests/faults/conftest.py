@@ -12,13 +12,6 @@ from tests.worker.service import Service
 __all__ = ["inputs", "make_service"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leases of two seconds mean nothing on a machine that is busy with other tests."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.serial)
-
-
 @pytest.fixture(params=["local", "app"])
 def dispatcher(request: pytest.FixtureRequest) -> Dispatcher:
     """Local workers on SQLite, and workers on PostgreSQL that Celery wakes."""
@@ -33,7 +26,9 @@ def fleet(
     local = dispatcher == "local"
     database_url = request.getfixturevalue("sqlite_url" if local else "postgres_url")
     redis_url = None if local else request.getfixturevalue("redis_url")
-    made: Service = make_service(database_url, redis=redis_url, sweep_seconds=0.5, checkpoint_seconds=0.2)
+    made: Service = make_service(
+        database_url, redis=redis_url, lease_seconds=3, sweep_seconds=0.5, checkpoint_seconds=0.2
+    )
     database = Database(database_url, on_queued=hint_sender(redis_url))
     fleet = Fleet(Service(made.settings, database, made.storage), dispatcher, tmp_path / "workers.log")
     fleet.start_sweeper()

@@ -26,8 +26,8 @@ class WorkerProcess:
 
     @property
     def children(self) -> list[psutil.Process]:
-        """The compression processes: at work or waiting."""
-        return list(psutil.Process(self.process.pid).children())
+        """The compression processes, the oldest first: at work, then waiting."""
+        return sorted(psutil.Process(self.process.pid).children(), key=psutil.Process.create_time)
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -18,7 +18,7 @@ from db.repositories import artifacts, checkpoints
 from tests.faults.fleet import Fleet, WorkerProcess, gone
 from tests.worker.service import Service, plan_for, wait_until
 
-EPOCHS = 30
+EPOCHS = 20
 """Of 48 steps each: long enough to be killed three times."""
 
 
@@ -30,6 +30,12 @@ def starts(service: Service, job_id: str) -> list[int]:
 
 def all_gone(processes: list[psutil.Process]) -> bool:
     return all(map(gone, processes))
+
+
+def at_work(workers: list[WorkerProcess]) -> WorkerProcess:
+    """The one beside whose process at work the next one is waiting."""
+    (worker,) = (worker for worker in workers if len(worker.children) > 1)
+    return worker
 
 
 def wait_for_checkpoint_of(service: Service, job_id: str, attempt: int) -> None:
@@ -74,19 +80,22 @@ def test_a_job_whose_process_worker_and_both_are_killed_ends_with_the_same_weigh
     fleet: Fleet, undisturbed_weights: str
 ) -> None:
     service = fleet.service
-    worker = fleet.start_worker(real=True)
+    workers = [fleet.start_worker(real=True) for _ in range(3)]  # two to be killed and one that ends the job
     job = service.add_job(epochs=EPOCHS)
     for attempt, victims in enumerate(("process", "worker", "both"), start=1):
         service.wait_for_event(job.id, "claimed", count=attempt)
         wait_for_checkpoint_of(service, job.id, attempt)
+        worker = at_work(workers)
         processes = worker.children
-        if victims != "worker":
+        if victims == "process":
+            processes[0].kill()
+            continue
+        if victims == "both":
             for process in processes:
                 process.kill()
-        if victims != "process":
-            worker.kill()
-            wait_until(partial(all_gone, processes), 5)
-            worker = fleet.start_worker(real=True)
+        worker.kill()
+        workers.remove(worker)
+        wait_until(partial(all_gone, processes), 5)
     done = service.wait_for_state(job.id, [JobState.SUCCEEDED])
     assert (done.attempt, len(service.events(job.id, "succeeded"))) == (4, 1)
     weights = service.storage.path(f"models/{done.result_model_id}/model.safetensors")
@@ -157,6 +166,7 @@ def test_a_job_that_kills_three_workers_has_failed_and_the_next_one_runs(fleet: 
     service.wait_for_state(service.add_job().id, [JobState.SUCCEEDED])
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize("dispatcher", ["local"], indirect=True)
 def test_a_job_is_cancelled_in_any_phase_within_five_seconds(fleet: Fleet) -> None:
     service = fleet.service

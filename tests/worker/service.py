@@ -105,7 +105,10 @@ class Service:
 
 def plan_for(model: Path, dataset: Path, epochs: int) -> Plan:
     training = {"epochs": epochs, "batch_size": 1, "learning_rate": 1e-3, "evaluations_per_epoch": 1}
-    recipe = {"steps": [{"method": "theseus", "successor_layers": 2, "training": training}]}
+    recipe = {
+        "steps": [{"method": "theseus", "successor_layers": 2, "training": training}],
+        "evaluation": {"latency": {"batch_sizes": [1]}},
+    }
     summary = DatasetSummary.model_validate_json((dataset / "dataset.json").read_bytes())
     return resolve(Recipe.model_validate(recipe), inspect_checkpoint(model), summary)
 

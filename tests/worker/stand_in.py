@@ -51,6 +51,8 @@ def misbehave(deed: str, out: Path) -> None:
         case "babble":
             print("this is not JSON", flush=True)
             tell("no such event")
+        case "outrun the worker":
+            tell("checkpoint", name="00000000", file="removed.safetensors", sha256="0" * 64, bytes=1)
         case "spawn":
             offspring = subprocess.Popen(["sleep", "600"])
             print(f"offspring {offspring.pid}", file=sys.stderr, flush=True)

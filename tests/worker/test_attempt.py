@@ -154,6 +154,12 @@ def test_lines_that_are_no_events_change_nothing(service: Service) -> None:
     assert work(service, service.add_job(Deed(step=2, do="babble"))).state is JobState.SUCCEEDED
 
 
+def test_a_process_that_is_faster_than_its_worker_may_have_removed_a_checkpoint(service: Service) -> None:
+    job = service.add_job(Deed(step=2, do="outrun the worker"), checkpoint_every=3)
+    assert work(service, job).state is JobState.SUCCEEDED
+    assert len(service.events(job.id, "checkpoint")) == 1
+
+
 @pytest.mark.parametrize("deed", ["none", "hang"])
 def test_a_cancelled_job_stops_within_five_seconds(
     make_service: MakeService, database_url: str, deed: str
