@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 STAMP := .venv/.installed
-# Of 2 cores: more test workers only wait for each other.
-TEST_WORKERS ?= 2
+# Of 2 cores: while a test waits for a process, another computes.
+TEST_WORKERS ?= 3
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{split($$1, name, ":"); printf "  make %-18s %s\n", name[1], $$2}'
@@ -22,7 +22,7 @@ demo: setup ## the whole way on this machine: server, model, compression, report
 # One compute thread for each test: more would wait for the cores that the other test worker uses.
 test: export OMP_NUM_THREADS = 1
 test: setup setup-services ## the whole test suite, on PostgreSQL and Redis too
-	$(BIN)/python -m pytest -m "not serial" -n $(TEST_WORKERS)
+	$(BIN)/python -m pytest -m "not serial" -n $(TEST_WORKERS) --dist worksteal
 	$(BIN)/python -m pytest -m serial
 
 lint: setup ## ruff, with the format

@@ -26,13 +26,19 @@ class Agreement:
     """Answers per row (N,)."""
 
 
-def probability_agreement(before: Array, after: Array) -> Array:
-    """1 - sqrt(JSD) per row (N,) of logits (N, C), at temperature 1, base 2 so that it spans 0 to 1.
+def distribution_likeness(first: Array, second: Array) -> Array:
+    """1 - sqrt(JSD) per row (N,) of distributions (N, C), base 2 so that it spans 0 to 1.
 
     scipy's function is the root already.
     """
-    distance: Array = jensenshannon(softmax(before, axis=1), softmax(after, axis=1), axis=1, base=2)
-    return 1 - np.nan_to_num(distance)  # rounding can put a minus under the root of equal distributions
+    with np.errstate(invalid="ignore"):  # rounding can put a minus under the root of equal distributions
+        distance: Array = jensenshannon(first, second, axis=1, base=2)
+    return 1 - np.nan_to_num(distance)
+
+
+def probability_agreement(before: Array, after: Array) -> Array:
+    """Likeness per row (N,) of the answers behind logits (N, C), at temperature 1."""
+    return distribution_likeness(softmax(before, axis=1), softmax(after, axis=1))
 
 
 def score_agreement(before: Array, after: Array, labels: Array) -> Array:

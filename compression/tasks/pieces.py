@@ -11,13 +11,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from scipy.spatial.distance import jensenshannon
 from torch.nn import functional
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from compression.data.batches import Batch
 from compression.data.encoding import Array, Encoded
-from compression.evaluation.loyalty import Agreement
+from compression.evaluation.loyalty import Agreement, distribution_likeness
 from compression.evaluation.onnx_model import OnnxModel
 from compression.tasks.behaviour import Behaviour
 from compression.tasks.columns import BaseTask, MetricName
@@ -135,8 +134,7 @@ def likeness(before: Array, after: Array) -> Array:
     parts = [
         np.concatenate([p, np.clip(1 - p.sum(axis=1, keepdims=True), 0, 1)], axis=1) for p in (first, second)
     ]
-    distance: Array = jensenshannon(parts[0], parts[1], axis=1, base=2)
-    return 1 - np.nan_to_num(distance)  # rounding can put a minus under the root of equal distributions
+    return distribution_likeness(*parts)
 
 
 def _distribution(logits: Array) -> tuple[Array, Array]:
