@@ -8,6 +8,7 @@ depth cannot be set from outside: it is the default of a constructor, which is c
 """
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ def main():  # type: ignore[no-untyped-def]  # the interpreter is not the projec
     checkout, layers, weights = sys.argv[1:4]
     sys.path[0] = checkout
     sys.argv[1:] = sys.argv[4:]
+    os.chdir(Path(weights).parent)  # where tensorboardX then leaves a log that nobody reads
 
     import numpy as np
     import run_glue
