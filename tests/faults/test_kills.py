@@ -48,19 +48,31 @@ def wait_for_checkpoint_of(service: Service, job_id: str, attempt: int) -> None:
 
 
 def succeeded_once(service: Service, job_id: str, attempt: int) -> None:
+    """One success, one set of artifacts, one model: nothing is there of other attempts."""
     job = service.job(job_id)
     assert (job.state, job.attempt) == (JobState.SUCCEEDED, attempt)
     assert len(service.events(job_id, "succeeded")) == 1
     with service.database.reading() as connection:
-        made = artifacts.of_job(connection, job_id)
-    assert {artifact.key for artifact in made} == {
-        f"jobs/{job_id}/artifacts/{attempt}/{name}" for name in ("logs.txt", "report.json")
-    }
-    assert {path.name for path in service.storage.path(f"jobs/{job_id}/artifacts").iterdir()} == {
-        str(attempt)
-    }
+        made = [artifact.key for artifact in artifacts.of_job(connection, job_id)]
+    folder = service.storage.path(f"jobs/{job_id}/artifacts")
+    stored = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    assert sorted(made) == sorted(f"jobs/{job_id}/artifacts/{name}" for name in stored)
+    assert {name.split("/")[0] for name in stored} == {str(attempt)}
     models = {path.name for path in service.storage.path("models").iterdir()}
     assert models == {"mdl_1", job.result_model_id}
+
+
+def each_attempt_went_on(service: Service, job_id: str) -> None:
+    """No attempt began before the newest checkpoint that it could have."""
+    saved, began_after = 0, list[int]()
+    for event in service.events(job_id, "claimed", "checkpoint", "metric"):
+        if event.type == "claimed":
+            began_after.append(saved)
+        elif event.type == "checkpoint":
+            saved = int(event.data["name"].split("-")[1])
+        else:
+            assert event.data["step"] > began_after[-1]
+    assert all(began_after[1:])
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +109,12 @@ def test_a_job_whose_process_worker_and_both_are_killed_ends_with_the_same_weigh
         workers.remove(worker)
         wait_until(partial(all_gone, processes), 5)
     done = service.wait_for_state(job.id, [JobState.SUCCEEDED])
-    assert (done.attempt, len(service.events(job.id, "succeeded"))) == (4, 1)
+    succeeded_once(service, job.id, attempt=4)
+    each_attempt_went_on(service, job.id)
+    delivered = service.storage.path(f"jobs/{job.id}/artifacts/4")
+    assert {"model.tar", "report.html", "report.json", "SHA256SUMS"} <= {
+        file.name for file in delivered.iterdir()
+    }
     weights = service.storage.path(f"models/{done.result_model_id}/model.safetensors")
     assert describe_file(weights)["sha256"] == undisturbed_weights
 
