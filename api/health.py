@@ -9,11 +9,20 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.context import Context
 from api.dependencies import Shared, operation_id
+from api.problems import Code, problems
 from db.models import JobState
 from db.repositories import jobs
 
-router = APIRouter(tags=["health"], generate_unique_id_function=operation_id)
+router = APIRouter(
+    tags=["health"], responses=problems(Code.INTERNAL), generate_unique_id_function=operation_id
+)
 log = structlog.get_logger("api")
+
+COUNTERS_EXAMPLE = """\
+# HELP plankwright_jobs Jobs by state
+# TYPE plankwright_jobs gauge
+plankwright_jobs{state="queued"} 1.0
+"""
 
 
 class Liveness(BaseModel):
@@ -61,7 +70,10 @@ def _check_storage(context: Context) -> None:
 @router.get(
     "/metrics",
     response_class=Response,
-    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    responses={
+        200: {"content": {"text/plain": {"schema": {"type": "string", "examples": [COUNTERS_EXAMPLE]}}}},
+        **problems(Code.UNAVAILABLE),
+    },
 )
 def metrics(context: Shared) -> Response:
     """Counters in Prometheus' text form."""

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from api.examples import schema_examples
 from api.problems import Problem, examples
 
 VERSION = "1.0.0"
@@ -42,6 +43,8 @@ def _document(app: FastAPI) -> dict[str, Any]:
     # FastAPI's own form of a 422, which no route answers with.
     schemas.pop("HTTPValidationError", None)
     schemas.pop("ValidationError", None)
+    for name, own in schema_examples().items():
+        schemas[name]["examples"] = own
     document["components"] |= {"schemas": dict(sorted(schemas.items())), "examples": examples()}
     return document
 

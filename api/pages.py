@@ -18,8 +18,10 @@ class Page(BaseModel, Generic[T]):
     """One page of a list, newest first."""
 
     data: list[T]
-    has_more: bool
-    next_cursor: str | None = Field(description="For `cursor` of the next request; null on the last page")
+    has_more: bool = Field(examples=[False])
+    next_cursor: str | None = Field(
+        description="For `cursor` of the next request; null on the last page", examples=[None]
+    )
 
 
 def page_of(rows: RowPage[Any], view: Callable[[Any], T]) -> dict[str, Any]:

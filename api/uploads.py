@@ -24,7 +24,7 @@ SUFFIX = re.compile(r"\.(zip|tar|tar\.gz|tgz|csv|tsv|jsonl|parquet)$", re.IGNORE
 
 
 BINARY = {"type": "string", "format": "binary"}
-NAME = name_adapter.json_schema()
+NAME = name_adapter.json_schema() | {"examples": ["harbour office"]}
 
 
 def form_body(**fields: dict[str, Any]) -> dict[str, Any]:

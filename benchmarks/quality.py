@@ -95,6 +95,9 @@ def main(
         if not chosen:
             continue
         recipes = {method: recipe_step(method, setting, steps, given[method]) for method in FIELDS}
+        names = {
+            method: ", ".join([method, *filter(None, [given[method].get("preset")])]) for method in FIELDS
+        }
         runs: dict[tuple[Task, str], list[Figures]] = {}
         with (
             record("quality", budget, setting.title, results) as draft,
@@ -106,9 +109,9 @@ def main(
                     material = material_of(task, run["rows"], shared, cache, Path(name))
                     for method, done in _take_turns(run, material, recipes, seeds, threads, ledger).items():
                         runs[task, method] = done
-                        draft.rows.append(_row(task, method, done))
+                        draft.rows.append(_row(task, names[method], done))
             draft.notes.append(f"{seeds} seeds, {setting.steps or steps} steps of 32 rows. {ledger.told()}")
-            _compare(setting, runs, draft)
+            _compare(setting, runs, names, draft)
 
 
 def recipe_step(method: str, setting: Setting, steps: int, given: dict[str, Any]) -> dict[str, Any]:
@@ -156,17 +159,23 @@ def _row(task: Task, method: str, runs: list[Figures]) -> Row:
     }
 
 
-def _compare(setting: Setting, runs: dict[tuple[Task, str], list[Figures]], draft: Draft) -> None:
+def _compare(
+    setting: Setting, runs: dict[tuple[Task, str], list[Figures]], names: dict[str, str], draft: Draft
+) -> None:
     kept = {key: mean(run.retention for run in done) for key, done in runs.items()}
     tasks = [task for task, method in kept if method == "theseus"]
     average = mean(kept[task, "theseus"] for task in tasks)
-    what = f"retention, theseus, mean of {', '.join(tasks)}"
+    what = f"retention, {names['theseus']}: mean of {', '.join(tasks)}"
     draft.targets.append(Target(what=what, measured=average, at_least=setting.retention))
     for task in tasks:
         for rival in (method for method in FIELDS if method != "theseus"):
             gain = kept[task, "theseus"] - kept[task, rival]
             draft.targets.append(
-                Target(what=f"retention, theseus minus {rival}, {task}", measured=gain, at_least=0)
+                Target(
+                    what=f"retention, {names['theseus']}: minus {names[rival]}, {task}",
+                    measured=gain,
+                    at_least=0,
+                )
             )
 
 

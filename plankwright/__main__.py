@@ -2,6 +2,8 @@
 
 import sys
 
+import typer
+
 from plankwright.cli.app import app as commands
 from plankwright.cli.outcome import Exit, report_error
 from plankwright.errors import PlankwrightError
@@ -9,10 +11,14 @@ from plankwright.errors import PlankwrightError
 
 def app() -> None:
     """Run a command; whatever goes wrong ends in a sentence and an exit code."""
+    as_json = "--json" in sys.argv
     try:
-        commands()
+        sys.exit(commands(standalone_mode=not as_json))  # by itself, typer draws a box around wrong usage
+    except typer.TyperException as error:
+        report_error(PlankwrightError("wrong_usage", error.format_message()), as_json)
+        sys.exit(error.exit_code)
     except PlankwrightError as error:
-        sys.exit(report_error(error, as_json="--json" in sys.argv))
+        sys.exit(report_error(error, as_json))
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
 

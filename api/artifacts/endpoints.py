@@ -16,6 +16,10 @@ from core.storage import log_key
 router = contract_router("/v1/jobs/{job_id}", "artifacts")
 
 PLAIN_TEXT = "text/plain; charset=utf-8"
+LOG_EXAMPLE = """\
+--- attempt 1 on wrk_01a1fd9bf85176ecbe2907c55ebba0f5 ---
+2026-11-21 10:17:04,306 phase phase=load
+"""
 
 
 @router.get("/report", response_model=Report, responses=problems(Code.NOT_FOUND))
@@ -46,7 +50,7 @@ async def describe_artifact(job_id: JobId, name: FileName, request: Request, con
     "/logs",
     response_class=Response,
     responses={
-        200: {"content": {"text/plain": {"schema": {"type": "string"}}}},
+        200: {"content": {"text/plain": {"schema": {"type": "string", "examples": [LOG_EXAMPLE]}}}},
         206: {"description": "The range that was asked for"},
         **problems(Code.NOT_FOUND, Code.RANGE_NOT_SATISFIABLE),
     },

@@ -30,15 +30,23 @@ router = contract_router("/v1/datasets", "datasets")
         | {
             "description": "The rows to learn from: .csv, .tsv, .jsonl, .parquet, .conll, .conllu or SQuAD's .json"
         },
-        validation=BINARY,
-        test=BINARY,
+        validation=BINARY
+        | {
+            "description": "Rows that training is watched by; results are measured on them, unless a job says `test`"
+        },
+        test=BINARY | {"description": "Rows that training never sees"},
         file=BINARY | {"description": "Or one file, whose rows are dealt out to splits at random"},
         split={
             "type": "string",
             "description": "Shares of the rows of `file`, as JSON",
             "examples": ['{"train": 0.9, "validation": 0.1}'],
         },
-        seed={"type": "integer", "minimum": 0, "default": service.DEFAULT_SEED},
+        seed={
+            "type": "integer",
+            "minimum": 0,
+            "default": service.DEFAULT_SEED,
+            "description": "Deals out the rows of `file`: the same seed, the same splits",
+        },
         name=NAME,
     ),
 )

@@ -30,4 +30,4 @@ class DatasetPage(Page[Dataset]):
 
 class Preview(BaseModel):
     split: SplitName
-    rows: list[dict[str, str | list[str]]] = Field(examples=[[{"sentence": "a gem", "label": "1"}]])
+    rows: list[dict[str, str | list[str]]]

@@ -16,21 +16,6 @@ from db.models.event import EventType
 class JobRequest(Recipe):
     """A job: one model, one dataset, one recipe. Only `model`, `dataset` and `steps` are required."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "name": "sst2 at half depth",
-                    "model": f"mdl_{EXAMPLE_HEX}",
-                    "dataset": f"ds_{EXAMPLE_HEX}",
-                    "steps": [{"method": "theseus", "successor_layers": 3, "training": {"epochs": 3}}],
-                    "constraints": {"min_retention": 0.97, "max_size_ratio": 0.6},
-                    "seed": 42,
-                }
-            ]
-        }
-    )
-
     name: Name | None = None
     """By default the name of the model and the methods."""
     model: Annotated[str, Field(pattern=MODEL_ID_PATTERN)]
@@ -137,8 +122,8 @@ class EventList(BaseModel):
     """Events, oldest first."""
 
     data: list[Event]
-    has_more: bool
-    last_id: int = Field(description="For `after` of the next request")
+    has_more: bool = Field(examples=[True])
+    last_id: int = Field(description="For `after` of the next request", examples=[17])
 
 
 class Series(BaseModel):

@@ -22,6 +22,14 @@ router = contract_router("/v1/jobs/{job_id}", "jobs")
 MAX_STREAMS = 1000
 HEARTBEAT_SECONDS = 15.0
 """Proxies cut connections that are silent for long."""
+STREAM_EXAMPLE = """\
+: connected
+
+id: 5
+event: phase
+data: {"id":5,"type":"phase","time":"2026-11-21T10:17:04.308Z","level":"info","message":"load","data":{"phase":"load"}}
+
+"""
 CurveName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
 
 
@@ -29,7 +37,7 @@ CurveName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,100}$")
     "/events",
     response_model=EventList,
     responses={
-        200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
+        200: {"content": {"text/event-stream": {"schema": {"type": "string", "examples": [STREAM_EXAMPLE]}}}},
         **problems(Code.NOT_FOUND, Code.TOO_MANY_STREAMS),
     },
 )

@@ -6,6 +6,8 @@ from pathlib import Path
 from compression.errors import InputError, Problem
 
 SUMS = "SHA256SUMS"
+ALWAYS_THERE = ("manifest.json", "model.tar", "predictions.jsonl", "report.json")
+"""Files of every result."""
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -31,9 +33,10 @@ def check_sums(folder: Path) -> int:
     sums = folder / SUMS
     if not sums.exists():
         raise InputError(Problem("missing_file", f"there is no {SUMS} in {folder}", SUMS))
-    problems, lines = [], sums.read_text("utf-8", errors="replace").splitlines()
-    for line in lines:
-        digest, _, name = line.partition("  ")
+    entries = [line.partition("  ")[::2] for line in sums.read_text("utf-8", errors="replace").splitlines()]
+    absent = set(ALWAYS_THERE) - {name for _, name in entries}
+    problems = [Problem("missing_file", f"not listed in {SUMS}", name) for name in sorted(absent)]
+    for digest, name in entries:
         file = folder / Path(name).name
         if not file.is_file():
             problems.append(Problem("missing_file", "listed, but not there", name or SUMS))
@@ -41,7 +44,7 @@ def check_sums(folder: Path) -> int:
             problems.append(Problem("sum_differs", "the content is not what was written", name))
     if problems:
         raise InputError(problems)
-    return len(lines)
+    return len(entries)
 
 
 def _digest(path: Path) -> str:

@@ -148,8 +148,8 @@ def verify(
     try:
         found = check(folder)
     except EngineFailed as error:
-        report_error(error, as_json)
-        raise typer.Exit(Exit.DAMAGED) from None
+        code = report_error(error, as_json)
+        raise typer.Exit(Exit.DAMAGED if error.input_at_fault else code) from None
     if as_json:
         print_json(found)
     else:

@@ -15,7 +15,12 @@ Tell = Callable[[str, str, Mapping[str, Any]], None]
 
 
 class EngineFailed(PlankwrightError):
-    """The engine has said why it could not do it."""
+    """The engine has said why it could not do it, or has died."""
+
+    def __init__(self, code: str, message: str, *, input_at_fault: bool = False) -> None:
+        self.input_at_fault = input_at_fault
+        """What it was given is to blame: not the engine, nor this machine."""
+        super().__init__(code, message)
 
 
 def method_schema(method: str) -> dict[str, Any]:
@@ -57,7 +62,7 @@ def verify(folder: Path) -> dict[str, Any]:
     """What the engine found when it evaluated a result again.
 
     Raises:
-        EngineFailed: the result is damaged or does not give what its report says.
+        EngineFailed: with `input_at_fault` where the result is damaged or does not give what its report says.
     """
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
@@ -91,7 +96,8 @@ def _follow(command: list[str], log: Path, tell: Tell) -> None:
             process.terminate()
             raise
     if failure is not None:
-        raise EngineFailed(failure["code"], failure["message"])
+        at_fault = failure["reason_class"] == "user"
+        raise EngineFailed(failure["code"], failure["message"], input_at_fault=at_fault)
     if process.returncode:
         end = log.read_text(encoding="utf-8", errors="replace")[-2000:]
         raise EngineFailed("process_lost", f"the engine ended with exit code {process.returncode}:\n{end}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from plankwright.cli.live import JobView
 from plankwright.cli.output import transfer
 from plankwright.downloads import unpack
+from plankwright.errors import PlankwrightError
 
 if TYPE_CHECKING:
     from plankwright.client import Plankwright
@@ -47,7 +48,17 @@ def watch(service: "Plankwright", job_id: str, shown: bool) -> "Job":
 
 
 def fetch(service: "Plankwright", job_id: str, out: Path, shown: bool) -> Path:
-    """Download everything, with the model unpacked beside it; returns the model's folder."""
+    """Download everything, with the model unpacked beside it; returns the model's folder.
+
+    Raises:
+        PlankwrightError: the job has no result, or not yet.
+    """
+    job = service.jobs.get(job_id)
+    if job.state != "succeeded":
+        cure = f"see why with `plankwright jobs show {job.id}`"
+        if not job.terminal:
+            cure = f"wait for it with `plankwright jobs watch {job.id}`"
+        raise PlankwrightError("no_result", f"{job.id} is {job.state} and has no result: {cure}")
     with transfer("download", shown) as progress:
         files = service.jobs.download(job_id, out, progress=progress)
     return unpack(files["model.tar"], out)

@@ -76,7 +76,7 @@ def test_a_database_that_is_away_is_said(shared_client: TestClient, monkeypatch:
         raise OperationalError("SELECT secret", {}, Exception("connection refused"))
 
     monkeypatch.setattr(context_of(shared_client).database, "reading", unreachable)
-    for url in ("/v1/models", "/v1/jobs/job_" + "0" * 32):
+    for url in ("/v1/models", "/v1/jobs/job_" + "0" * 32, "/metrics"):
         answer = shared_client.get(url)
         assert answer.status_code == 503
         assert answer.json()["code"] == "unavailable"

@@ -200,7 +200,10 @@ def test_rows_that_do_not_fit_the_model_are_refused(
     files = [("train", ("t.csv", rows)), ("validation", ("v.csv", rows))]
     dataset = shared_client.post("/v1/datasets", files=files).json()
     answer = shared_client.post("/v1/jobs", json=valid | {"dataset": dataset["id"]})
-    assert codes(answer) == [code]
+    assert answer.status_code == 422, answer.text
+    (error,) = answer.json()["errors"]
+    assert (error["code"], error["pointer"]) == (code, "/task/columns/label")
+    assert shared_client.get("/v1/jobs").json()["data"] == []
 
 
 def test_words_are_tagged_and_a_method_that_cannot_is_refused(client: TestClient, tmp_path: Path) -> None:

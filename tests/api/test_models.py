@@ -21,6 +21,7 @@ from tests.api.requests import (
     tar_of,
     zip_of,
 )
+from tests.api.work import claim, fail
 from tests.checkpoints import make_tiny_checkpoint
 
 
@@ -133,16 +134,27 @@ def test_a_deleted_model_is_gone_with_its_files(
     assert stored(context.settings) == []
 
 
-def test_what_an_unfinished_job_uses_is_not_deleted(client: TestClient, checkpoint: Path) -> None:
+@pytest.mark.parametrize("running", [False, True], ids=["queued", "running"])
+def test_what_an_unfinished_job_uses_is_not_deleted(
+    client: TestClient, context: Context, checkpoint: Path, running: bool
+) -> None:
     request = job_request(client, checkpoint)
     job = client.post("/v1/jobs", json=request).json()
-    for url in (f"/v1/models/{request['model']}", f"/v1/datasets/{request['dataset']}"):
+    claimed = claim(context.database) if running else None
+    assert client.get(f"/v1/jobs/{job['id']}").json()["state"] == ("running" if running else "queued")
+    urls = [f"/v1/models/{request['model']}", f"/v1/datasets/{request['dataset']}"]
+    for url in urls:
         refused = client.delete(url)
         assert refused.status_code == 409
         assert refused.json()["code"] == "in_use"
         assert job["id"] in refused.json()["detail"]
-    client.post(f"/v1/jobs/{job['id']}/cancel")
-    assert client.delete(f"/v1/models/{request['model']}").status_code == 204
+        assert client.get(url).status_code == 200
+    if claimed:
+        fail(context.database, claimed)
+    else:
+        client.post(f"/v1/jobs/{job['id']}/cancel")
+    for url in urls:
+        assert client.delete(url).status_code == 204
 
 
 BAD_FORMS: dict[str, tuple[Files, str]] = {

@@ -18,7 +18,7 @@ from compression.events import EventWriter
 from compression.report.schema import Report
 from compression.run import run
 from compression.spec import Recipe, RunSpec, Runtime, resolve
-from tests.checkpoints import WORDS, make_tiny_checkpoint
+from tests.checkpoints import LABELS, WORDS, make_tiny_checkpoint
 
 TRAINING = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "evaluations_per_epoch": 1}
 
@@ -45,14 +45,22 @@ METHOD_SETTINGS: dict[str, dict[str, Any]] = {
 """Settings with which each registered method halves a model of four layers in a dozen steps."""
 
 
-def write_rows(path: Path, rows: int, seed: int, *, pairs: bool = False, regression: bool = False) -> Path:
-    """A split whose label is whether `good` occurs (or how often, from 0 to 5)."""
+def write_rows(
+    path: Path,
+    rows: int,
+    seed: int,
+    *,
+    labels: Sequence[str] = LABELS["text-classification"],
+    pairs: bool = False,
+    regression: bool = False,
+) -> Path:
+    """A split whose label is how often `good` occurs, from 0 to 5, in as many ranges as there are labels."""
     draw = random.Random(seed)
     with path.open("w", encoding="utf-8") as stream:
         for _ in range(rows):
             words = draw.choices(WORDS, k=draw.randint(3, 12))
             count = min(words.count("good") + draw.randint(0, 4), 5)
-            label = str(float(count)) if regression else ("positive" if count > 2 else "negative")
+            label = str(float(count)) if regression else labels[count * len(labels) // 6]
             row = {"text": " ".join(words), "label": label}
             if pairs:
                 row["text_pair"] = " ".join(draw.choices(WORDS, k=draw.randint(1, 6)))
@@ -165,6 +173,7 @@ def make_spec(
     task: TaskType = "text-classification",
     architecture: Architecture = "bert",
     layers: int = 4,
+    labels: Sequence[str] | None = None,
     regression: bool = False,
     several: bool = False,
     pairs: bool = False,
@@ -177,13 +186,20 @@ def make_spec(
     if settings is not None:
         recipe["task"] = {"type": task, **settings}
     model = make_tiny_checkpoint(
-        folder / "source", architecture, task=task, layers=layers, regression=regression, several=several
+        folder / "source",
+        architecture,
+        task=task,
+        layers=layers,
+        labels=labels,
+        regression=regression,
+        several=several,
     )
     suffix, write = WRITERS[task]
     if several:
         write = write_several
-    elif pairs or regression:
-        write = partial(write_rows, pairs=pairs, regression=regression)
+    elif labels or pairs or regression:
+        named = labels or LABELS[task]
+        write = partial(write_rows, labels=named, pairs=pairs, regression=regression)
     files: dict[SplitName, Path] = {
         "train": write(folder / f"train{suffix}", 48, 1),
         "validation": write(folder / f"validation{suffix}", 24, 2),

@@ -19,6 +19,7 @@ from compression.events import EventWriter, parse_event
 from compression.methods.shape import ModelShape
 from compression.registry import METHODS
 from compression.run import run
+from compression.training.checkpoint import read_checkpoint
 from tests.compression.jobs import METHOD_SETTINGS, TRAINING, make_spec, run_to_end, stop_after, weights_of
 
 ARCHITECTURES: tuple[Architecture, ...] = ("bert", "roberta", "distilbert")
@@ -117,10 +118,14 @@ def test_stops_within_one_step_and_leaves_a_checkpoint(tmp_path: Path, method: s
     spec = make_spec(tmp_path, [step(method)])
     events = io.StringIO()
     with pytest.raises(Stopped):
-        run(spec, tmp_path / "out", EventWriter(events), lambda: '"loss"' in events.getvalue())
-    last = parse_event(events.getvalue().splitlines()[-1])
+        run(spec, tmp_path / "out", EventWriter(events), lambda: '"learning_rate"' in events.getvalue())
+    *before, last = map(parse_event, events.getvalue().splitlines())
     assert last.type == "checkpoint"
-    assert (tmp_path / "out" / "checkpoints" / last.file).stat().st_size == last.bytes
+    file = tmp_path / "out" / "checkpoints" / last.file
+    assert file.stat().st_size == last.bytes
+    told = (event for event in before if event.type == "metric" and "learning_rate" in event.values)
+    wished_at = next(told).step
+    assert wished_at <= read_checkpoint(file).step <= wished_at + 1
 
 
 @EVERY_METHOD

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn import functional
 
 from compression.checkpoints.facts import Architecture
@@ -61,6 +62,28 @@ def test_similarity_is_the_mean_cosine_over_the_real_word_pieces(
     real = batch["attention_mask"].bool()
     cosines = [functional.cosine_similarity(a, b, dim=-1)[real].mean() for a, b in pairwise(states)]
     assert measured == pytest.approx([float(c) for c in cosines], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "kept"),
+    [("top", [0, 1, 2]), ("bottom", [2, 3, 4]), ("alternate", [0, 1, 3]), ("symmetric", [0, 1, 4])],
+)
+def test_the_layers_that_stay_are_those_of_the_original_unchanged(
+    tmp_path: Path, strategy: str, kept: list[int]
+) -> None:
+    step = {"method": "layer_drop", "keep_layers": 3, "strategy": strategy, "recovery": None}
+    spec = make_spec(tmp_path, [step], layers=5)
+    run_to_end(spec, tmp_path / "out")
+    before = load_file(spec.model / "model.safetensors")
+    after = load_file(tmp_path / "out" / "model" / "model.safetensors")
+    expected = {name: tensor for name, tensor in before.items() if ".layer." not in name}
+    for place, source in enumerate(kept):
+        start = f"bert.encoder.layer.{source}."
+        for name, tensor in before.items():
+            if name.startswith(start):
+                expected[name.replace(start, f"bert.encoder.layer.{place}.")] = tensor
+    assert after.keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in after.items())
 
 
 def test_best_tells_what_each_strategy_keeps_and_takes_the_best_after_an_interruption_too(

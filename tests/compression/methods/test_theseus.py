@@ -1,6 +1,7 @@
 """Module replacing itself, on tiny random models without dropout."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import PreTrainedModel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
 from compression.architectures import anatomy_of
 from compression.checkpoints.facts import Architecture
@@ -16,7 +17,7 @@ from compression.checkpoints.loading import load_model, open_source
 from compression.context import Context
 from compression.data.batches import Batch
 from compression.errors import Stopped
-from compression.events import EventWriter
+from compression.events import EventWriter, parse_event
 from compression.methods.layer_choice import LayerChoice
 from compression.methods.theseus.method import wrap
 from compression.methods.theseus.modules import ReplaceableModule
@@ -124,6 +125,48 @@ def test_at_full_rate_every_module_is_replaced_and_the_predecessor_is_gone(tmp_p
     assert all(module.replaced and len(module.predecessor) == 0 for module in modules)
 
 
+@pytest.mark.parametrize(
+    ("settings", "given", "sources"),
+    [
+        ({"successor_layers": 2}, {"layers": 5}, [1, 4]),
+        ({"modules": [1, 3]}, {}, [0, 3]),
+        ({"successor_layers": 2}, {"regression": True}, [1, 3]),
+        ({"successor_layers": 2}, {"pairs": True}, [1, 3]),
+        ({"successor_layers": 2}, {"labels": ["bad", "fine", "good"]}, [1, 3]),
+    ],
+    ids=["uneven-modules", "explicit-modules", "regression", "pairs", "three-classes"],
+)
+def test_a_whole_run_leaves_a_plain_model_that_gives_the_reported_outputs(
+    tmp_path: Path, settings: dict[str, Any], given: dict[str, Any], sources: list[int]
+) -> None:
+    """Where layers, outputs or inputs are not the usual ones; few steps leave a layer nearest to its source."""
+    spec = make_spec(tmp_path, [{"method": "theseus", **settings, "training": TRAINING}], **given)
+    report = run_to_end(spec, tmp_path / "out")
+    assert report.curves["replacing_rate"][-1].value == 1
+
+    result = tmp_path / "out" / "model"
+    model = AutoModelForSequenceClassification.from_pretrained(result).eval()
+    assert len(anatomy_of(model).layers_of(model)) == model.config.num_hidden_layers == 2
+    assert list(model.config.id2label.values()) == list(open_source(spec.model).facts.labels)
+    original, successor = (load_file(folder / "model.safetensors") for folder in (spec.model, result))
+    name = "bert.encoder.layer.{}.attention.self.query.weight"
+    for place, source in enumerate(sources):
+        moved = {
+            layer: float((successor[name.format(place)] - original[name.format(layer)]).norm())
+            for layer in range(report.before.layers)
+        }
+        assert min(moved, key=lambda layer: moved[layer]) == source
+
+    tokenizer = AutoTokenizer.from_pretrained(result)
+    lines = (tmp_path / "out" / "artifacts" / "predictions.jsonl").read_text("utf-8").splitlines()
+    assert len(lines) == 24
+    for row in map(json.loads, lines):
+        inputs = tokenizer(row["text"], row.get("text_pair"), return_tensors="pt")
+        with torch.inference_mode():
+            outputs = model(**inputs).logits[0]
+        np.testing.assert_allclose(outputs.numpy(), np.atleast_1d(row["after"]), atol=1e-5)
+
+
 @pytest.mark.parametrize("head", ["frozen", "at_end", "trained"])
 def test_embeddings_and_head_stay_as_they_were(tmp_path: Path, head: str) -> None:
     schedule = {"type": "linear", "full_at": 0.2}
@@ -170,8 +213,11 @@ def test_a_model_that_names_one_class_only_is_warned_of_once(tmp_path: Path) -> 
 
     head["classifier.bias"] = torch.tensor([50.0, -50.0])
     save_file(head, spec.model / "model.safetensors", metadata={"format": "pt"})
-    report = run_to_end(spec, tmp_path / "out")
+    events = io.StringIO()
+    report = run(spec, tmp_path / "out", EventWriter(events), lambda: False)
     assert sum("same answer" in warning for warning in report.warnings) == 1
+    told = [event for event in map(parse_event, events.getvalue().splitlines()) if event.type == "warning"]
+    assert [event.code for event in told].count("stuck_at_one_class") == 1
 
 
 def test_drawn_for_each_row_each_row_takes_its_own_way(tmp_path: Path) -> None:

@@ -8,7 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from plankwright.cli.app import app
+from plankwright.client import Plankwright
 from plankwright.discovery import Server
+from tests.checkpoints import make_tiny_checkpoint
 from tests.services import free_port
 
 HEAVY = ("httpx2", "plankwright.client", "rich.progress", "torch", "transformers")
@@ -72,6 +74,78 @@ def test_a_server_that_is_away_has_its_own_exit_code() -> None:
 )
 def test_wrong_usage_has_its_own_exit_code(arguments: list[str]) -> None:
     assert run(*arguments).returncode == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compress", "nowhere", "--train", __file__], "'nowhere' does not exist"),
+        (["compress", "."], "Missing option '--train'"),
+        (["compress", ".", "--train", __file__, "--layers", "0"], "'--layers'"),
+        (["compress", ".", "--train", __file__, "--local", "--set", "epochs"], "NAME=VALUE"),
+        (["jobs", "show"], "Missing argument 'JOB'"),
+        (["jobs", "fly"], "'fly'"),
+        (["serve"], "No such option: --json"),
+    ],
+)
+def test_wrong_usage_is_one_json_object_where_json_is_wanted(arguments: list[str], said: str) -> None:
+    done = run(*arguments, "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    error = json.loads(done.stderr)["error"]
+    assert said in error.pop("message")
+    assert error == {"code": "wrong_usage", "errors": [], "request_id": None}
+
+
+def test_a_job_without_a_result_is_no_download(
+    service: Plankwright, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANKWRIGHT_SERVER", server.url)
+    monkeypatch.setenv("PLANKWRIGHT_API_KEY", server.key)
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\ngood film,positive\nbad film,negative\n")
+    model = service.models.upload(make_tiny_checkpoint(tmp_path / "my-bert"))
+    dataset = service.datasets.upload(rows, rows)
+    job = service.jobs.create(model.id, dataset.id, [{"method": "theseus", "successor_layers": 1}])
+
+    queued = run("download", job.id, "--out", "result")
+    assert (queued.returncode, queued.stdout) == (1, "")
+    assert queued.stderr == (
+        f"Error: {job.id} is queued and has no result: wait for it with `plankwright jobs watch {job.id}` [no_result]\n"
+    )
+    service.jobs.cancel(job.id)
+    cancelled = run("download", job.id, "--out", "result", "--json")
+    assert (cancelled.returncode, cancelled.stdout) == (1, "")
+    error = json.loads(cancelled.stderr)["error"]
+    assert error["code"] == "no_result"
+    assert f"{job.id} is cancelled" in error["message"]
+    assert f"plankwright jobs show {job.id}" in error["message"]
+    assert not Path("result").exists()
+
+
+def test_a_folder_without_its_sums_is_damaged(tmp_path: Path) -> None:
+    done = run("verify", str(tmp_path), "--json")
+    assert done.returncode == 7
+    assert json.loads(done.stderr)["error"]["code"] == "missing_file"
+
+
+@pytest.mark.parametrize(
+    ("torch", "code"),
+    [
+        ("raise ModuleNotFoundError('there is no torch')", "internal_error"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "process_lost"),
+    ],
+)
+def test_an_engine_that_fails_is_not_taken_for_a_damaged_result(
+    tmp_path: Path, torch: str, code: str
+) -> None:
+    """The engine runs in the current folder, and so imports this torch."""
+    (tmp_path / "torch.py").write_text(torch)
+    result = tmp_path / "result"
+    result.mkdir()
+    (result / "SHA256SUMS").touch()
+    done = run("verify", str(result), "--json")
+    assert json.loads(done.stderr)["error"]["code"] == code
+    assert done.returncode == 1
 
 
 def test_lists_are_tables_or_json(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

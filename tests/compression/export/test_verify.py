@@ -1,0 +1,44 @@
+"""A downloaded result is held against what was written down of it, whatever its sums say."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from compression.errors import InputError
+from compression.export.sums import ALWAYS_THERE, SUMS, check_sums, write_sums
+from compression.export.verify import verify
+from tests.compression.jobs import make_spec, run_to_end
+
+STEP = {"method": "layer_drop", "keep_layers": 2, "recovery": None}
+
+
+def test_a_changed_logit_is_found_though_the_sums_fit(tmp_path: Path) -> None:
+    run_to_end(make_spec(tmp_path, [STEP]), tmp_path / "out")
+    folder = tmp_path / "out" / "artifacts"
+    assert verify(folder).largest_difference < 1e-6
+
+    predictions = folder / "predictions.jsonl"
+    rows = [json.loads(line) for line in predictions.read_text("utf-8").splitlines()]
+    rows[-1]["after"][0] += 0.01
+    predictions.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    (folder / SUMS).unlink()
+    write_sums(folder)
+    with pytest.raises(InputError, match=r"differs by 0\.01 ") as caught:
+        verify(folder)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.place) == ("results_differ", "model.tar")
+
+
+def test_sums_that_leave_out_what_every_result_has_are_found(tmp_path: Path) -> None:
+    for name in ALWAYS_THERE:
+        (tmp_path / name).write_text(name)
+    write_sums(tmp_path)
+    assert check_sums(tmp_path) == 4
+
+    (tmp_path / SUMS).write_text("")
+    with pytest.raises(InputError) as caught:
+        check_sums(tmp_path)
+    assert [(problem.code, problem.place) for problem in caught.value.problems] == [
+        ("missing_file", name) for name in ALWAYS_THERE
+    ]
