@@ -54,9 +54,12 @@ def verify(folder: Path) -> VerifiedEvent:
     for file, logits in zip(report.files, found, strict=True):
         reported = [row["after"] if file is headline else row["files"][file.name] for row in rows]
         differences.append(_difference(file, task, task.recorded(logits, encoded), reported))
+    width = found[0].shape[1]
     if encoded.unlabelled.any() and task.RECORDS_LOGITS:
-        original = _joined([row["before"] for row in rows], found[0].shape[1])
-        encoded = task.labelled(original, encoded)
+        encoded = task.labelled(_joined([row["before"] for row in rows], width), encoded)
+    if task.RECORDS_LOGITS:
+        predictions = _joined([row["after"] for row in rows], width)
+        _check_metric(report, task.score(report.metric, predictions, encoded))
     needs_original = report.metric == "cosine" and not task.RECORDS_LOGITS
     return VerifiedEvent(
         files=files,
@@ -103,6 +106,14 @@ def _difference(file: FileResult, task: Behaviour[Any], found: list[Array], reco
         message = f"a result differs by {difference:.2g} from the one reported: this is not the model that was measured"
         raise InputError(Problem("results_differ", message, file.name))
     return difference
+
+
+def _check_metric(report: Report, of_predictions: float) -> None:
+    """Of what is recorded, not of what is found again: one answer of few rows may be another where rounding is."""
+    reported = report.after.metrics[report.metric].value
+    if not abs(of_predictions - reported) <= TOLERANCE * max(1, abs(reported)):
+        message = f"{report.metric} is {reported:.4f} in it, and {of_predictions:.4f} by predictions.jsonl"
+        raise InputError(Problem("results_differ", message, "report.json"))
 
 
 def _joined(rows: Sequence[Any], width: int) -> Array:

@@ -30,6 +30,19 @@ def test_a_changed_logit_is_found_though_the_sums_fit(tmp_path: Path) -> None:
     assert (problem.code, problem.place) == ("results_differ", "model.tar")
 
 
+def test_a_metric_that_the_predictions_do_not_give_is_found_though_the_sums_fit(tmp_path: Path) -> None:
+    run_to_end(make_spec(tmp_path, [STEP]), tmp_path / "out")
+    folder = tmp_path / "out" / "artifacts"
+    report = json.loads((folder / "report.json").read_text("utf-8"))
+    report["after"]["metrics"]["accuracy"]["value"] += 1 / 24
+    (folder / "report.json").write_text(json.dumps(report), "utf-8")
+    (folder / SUMS).unlink()
+    write_sums(folder)
+    with pytest.raises(InputError, match=r"by predictions\.jsonl") as caught:
+        verify(folder)
+    assert [(p.code, p.place) for p in caught.value.problems] == [("results_differ", "report.json")]
+
+
 def test_sums_that_leave_out_what_every_result_has_are_found(tmp_path: Path) -> None:
     for name in ALWAYS_THERE:
         (tmp_path / name).write_text(name)
