@@ -42,6 +42,8 @@ class EmbeddedServer:
             "PLANKWRIGHT_DATA": str(self.data),
             "PLANKWRIGHT_DATABASE": "",
             "PLANKWRIGHT_REDIS": "",
+            # Users have folders called `api` or `core` themselves, and may start the server beside them.
+            "PYTHONSAFEPATH": "1",
         }
 
     def __enter__(self) -> Self:
@@ -129,6 +131,8 @@ class EmbeddedServer:
                 "uvicorn",
                 "--factory",
                 "api.app:create_app",
+                "--app-dir",
+                str(self.data),  # it looks there first, by default in the current folder
                 "--fd",
                 str(descriptor),
                 "--log-level",

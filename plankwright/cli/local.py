@@ -75,7 +75,8 @@ def verify(folder: Path) -> dict[str, Any]:
 
 
 def _engine(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "compression", *arguments]
+    # -P: modules of the current folder are the user's, whatever they are called.
+    return [sys.executable, "-P", "-m", "compression", *arguments]
 
 
 def _follow(command: list[str], log: Path, tell: Tell) -> None:

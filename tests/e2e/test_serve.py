@@ -3,12 +3,14 @@
 import os
 import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
 import pytest
 
-from tests.e2e.services import embedded_service, plankwright
+from tests.e2e.services import embedded_service, environment, plankwright
 from tests.worker.service import wait_until
 
 pytestmark = pytest.mark.timeout(120)
@@ -58,3 +60,21 @@ def test_when_it_is_killed_its_parts_end(tmp_path: Path) -> None:
         parts = psutil.Process(service.process.pid).children(recursive=True)
         os.kill(service.process.pid, signal.SIGKILL)
         wait_until(lambda: not any(part.is_running() and part.status() != "zombie" for part in parts), 60)
+
+
+def test_folders_of_the_user_that_are_named_like_ours_are_left_alone(tmp_path: Path) -> None:
+    for name in ("api", "compression", "core", "db", "torch", "worker"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit('the user's')")
+    script = Path(sys.executable).with_name("plankwright")
+    serve = [str(script), "serve", "--port", "0", "--data", "data"]
+    with subprocess.Popen(serve, cwd=tmp_path, env=environment(), stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        try:
+            assert server.stdout.readline().startswith(b"ready ")
+            waiting = ["-m", "compression", "wait"]
+            parts = psutil.Process(server.pid).children
+            wait_until(lambda: any(part.cmdline()[1:] == waiting for part in parts(recursive=True)), 30)
+        finally:
+            server.terminate()
+    assert subprocess.run([script, "verify", tmp_path], cwd=tmp_path, check=False).returncode == 7

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from compression.export.sums import ALWAYS_THERE, write_sums
 from plankwright.cli.app import app
 from plankwright.client import Plankwright
 from plankwright.discovery import Server
@@ -136,13 +137,15 @@ def test_a_folder_without_its_sums_is_damaged(tmp_path: Path) -> None:
     ],
 )
 def test_an_engine_that_fails_is_not_taken_for_a_damaged_result(
-    tmp_path: Path, torch: str, code: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, torch: str, code: str
 ) -> None:
-    """The engine runs in the current folder, and so imports this torch."""
     (tmp_path / "torch.py").write_text(torch)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     result = tmp_path / "result"
     result.mkdir()
-    (result / "SHA256SUMS").touch()
+    for name in ALWAYS_THERE:
+        (result / name).touch()
+    write_sums(result)
     done = run("verify", str(result), "--json")
     assert json.loads(done.stderr)["error"]["code"] == code
     assert done.returncode == 1
