@@ -5,6 +5,7 @@ catalogue of methods) is asked of the code that answers: an example cannot be of
 """
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -19,21 +20,8 @@ from api.models.schemas import Model
 from api.names import EXAMPLE_HEX
 from compression.checkpoints.facts import ModelFacts
 from compression.data.summary import Column, DatasetSummary, Lengths, Split
-from compression.report.schema import (
-    ClassResult,
-    ConstraintResult,
-    FileResult,
-    FlippedRow,
-    Latency,
-    Loyalty,
-    Machine,
-    Measured,
-    ModelResult,
-    PairedTest,
-    Point,
-    Report,
-)
-from compression.spec import Plan, resolve
+from compression.report.schema import Report
+from compression.spec import resolve
 from db.models import JobState
 from db.models.event import EventType
 
@@ -43,21 +31,22 @@ NAME = "Harbour office at half depth"
 SENT = datetime(2026, 11, 21, 10, 16, 59, tzinfo=UTC)
 STARTED = datetime(2026, 11, 21, 10, 17, tzinfo=UTC)
 FINISHED = datetime(2026, 11, 21, 10, 17, 36, tzinfo=UTC)
-WEIGHTS_BYTES, RESULT_BYTES = 90_878_732, 69_579_612
+WEIGHTS_BYTES = 90_878_732
 WEIGHTS_SHA256 = "356c6676d7246647e13cfd416f1970bbe68eb0affe31fc975e6f62fc7408d250"
 
-RESULT_BY_LABEL = {
-    "book_berth": (279, 55, 1.0, 0.9273, 0.9623),
-    "book_tow": (275, 59, 0.9516, 1.0, 0.9752),
-    "book_repair": (278, 56, 0.9825, 1.0, 0.9912),
-    "cancel_berth": (274, 59, 0.9828, 0.9661, 0.9744),
-    "cancel_tow": (291, 42, 0.9524, 0.9524, 0.9524),
-    "cancel_repair": (278, 55, 0.9821, 1.0, 0.991),
-    "move_berth": (277, 56, 0.9655, 1.0, 0.9825),
-    "move_tow": (271, 62, 1.0, 0.9677, 0.9836),
-    "move_repair": (277, 56, 1.0, 1.0, 1.0),
+REPORT = Path(__file__).with_name("report_example.json")
+ROWS_BY_LABEL = {
+    "book_berth": (279, 55),
+    "book_tow": (275, 59),
+    "book_repair": (278, 56),
+    "cancel_berth": (274, 59),
+    "cancel_tow": (291, 42),
+    "cancel_repair": (278, 55),
+    "move_berth": (277, 56),
+    "move_tow": (271, 62),
+    "move_repair": (277, 56),
 }
-"""Rows to learn from, rows that were measured, and the result's precision, recall and F1 on them."""
+"""To learn from, and to measure on."""
 
 
 def schema_examples() -> dict[str, list[Any]]:
@@ -72,7 +61,7 @@ def schema_examples() -> dict[str, list[Any]]:
         DryRun(plan=plan, estimate=estimate(plan, facts, summary, request.queue)),
         _event(),
         Series(name="loss", steps=[5, 6, 7], values=[0.639, 0.4081, 1.1629]),
-        _report(plan),
+        Report.model_validate_json(REPORT.read_bytes()),
         Artifact(
             name="model.tar",
             size=70_297_600,
@@ -124,7 +113,7 @@ def _facts() -> ModelFacts:
         architecture="bert",
         task="text-classification",
         problem_type="single_label",
-        labels=list(RESULT_BY_LABEL),
+        labels=list(ROWS_BY_LABEL),
         layers=6,
         hidden_size=384,
         attention_heads=12,
@@ -146,8 +135,7 @@ def _summary() -> DatasetSummary:
         label = Column(name="label", kind="text", empty=0, distinct=labels, lengths=one_word)
         return Split(rows=rows, columns=[text, label], duplicates=0)
 
-    learnt = {label: rows for label, (rows, *_) in RESULT_BY_LABEL.items()}
-    measured = {label: rows for label, (_, rows, *_) in RESULT_BY_LABEL.items()}
+    learnt, measured = ({label: rows[i] for label, rows in ROWS_BY_LABEL.items()} for i in (0, 1))
     return DatasetSummary(
         splits={
             "train": split(2500, Lengths(mean=19.6012, p50=19, p95=26, p99=28, max=31), learnt),
@@ -222,121 +210,3 @@ def _event() -> Event:
         message="step 8 of 237",
         data={"step": 8, "total": 237, "fraction": 0.03375527426160337, "eta_seconds": 54.2},
     )
-
-
-def _report(plan: Plan) -> Report:
-    perfect = Measured(value=1.0, low=1.0, high=1.0)
-    accuracy = Measured(value=0.98, low=0.968, high=0.99105)
-    after_metrics = {
-        "accuracy": accuracy,
-        "f1": Measured(value=0.9792, low=0.965, high=0.9905),
-        "f1_macro": Measured(value=0.9792, low=0.965, high=0.9905),
-        "mcc": Measured(value=0.9776, low=0.964, high=0.9899),
-    }
-    loyalty = Loyalty(label=accuracy, probability=Measured(value=0.9295, low=0.9209, high=0.9366))
-    before = ModelResult(
-        metrics=dict.fromkeys(after_metrics, perfect),
-        classes=[
-            ClassResult(label=label, rows=rows, precision=1.0, recall=1.0, f1=1.0)
-            for label, (_, rows, *_) in RESULT_BY_LABEL.items()
-        ],
-        layers=6,
-        hidden_size=384,
-        parameters=22_716_681,
-        embedding_parameters=11_918_592,
-        nonzero_parameters=22_716_678,
-        plain=True,
-        bytes=WEIGHTS_BYTES,
-        flops=265_571_712,
-        latency=[_latency(1, 11.372, 14.037), _latency(32, 194.366, 205.004)],
-        peak_memory_bytes=122_983_460,
-    )
-    after = ModelResult(
-        metrics=after_metrics,
-        classes=[
-            ClassResult(label=label, rows=rows, precision=precision, recall=recall, f1=f1)
-            for label, (_, rows, precision, recall, f1) in RESULT_BY_LABEL.items()
-        ],
-        layers=3,
-        hidden_size=384,
-        parameters=17_393_289,
-        embedding_parameters=11_918_592,
-        nonzero_parameters=17_393_286,
-        plain=True,
-        bytes=RESULT_BYTES,
-        flops=132_861_312,
-        latency=[_latency(1, 5.983, 7.554), _latency(32, 97.827, 100.964)],
-        peak_memory_bytes=97_995_300,
-    )
-    return Report(
-        job_id=JOB_ID,
-        job_name=NAME,
-        created=FINISHED.isoformat(),
-        recipe=["theseus, successor_layers 3"],
-        task=plan.task.type,
-        metric="accuracy",
-        split=plan.evaluation.split,
-        rows=500,
-        seed=plan.seed,
-        before=before,
-        after=after,
-        files=[
-            FileResult(
-                name="model.tar",
-                runtime="torch",
-                precision="float32",
-                bytes=RESULT_BYTES,
-                metrics=after_metrics,
-                loyalty=loyalty,
-                latency=after.latency,
-            )
-        ],
-        retention=0.98,
-        difference=Measured(value=-0.02, low=-0.032, high=-0.00895),
-        size_ratio=0.7656,
-        speedup={1: 1.9007, 32: 1.9868},
-        paired_test=PairedTest(
-            name="McNemar, exact", p_value=0.001953125, only_before_right=10, only_after_right=0
-        ),
-        loyalty=loyalty,
-        flipped=[
-            FlippedRow(
-                row=172,
-                text="good morning, the tug and the berth: cancel the former later, arrange the latter for the "
-                "Marigold for the weekend, sorry for the trouble",
-                text_pair=None,
-                label="book_berth",
-                before="book_berth",
-                after="book_tow",
-                before_confidence=0.8789,
-                after_confidence=0.6637,
-            )
-        ],
-        flipped_total=10,
-        curves={
-            "loss": [Point(step=5, value=0.639), Point(step=6, value=0.4081)],
-            "eval.accuracy": [Point(step=39, value=0.706), Point(step=78, value=0.888)],
-        },
-        constraints=[ConstraintResult(name="min_retention", bound=0.9, measured=0.98, met=True)],
-        verdict="met",
-        warnings=[],
-        seconds={
-            "load": 0.72,
-            "baseline": 2.16,
-            "compress": 22.44,
-            "export": 0.27,
-            "evaluate": 0.96,
-            "benchmark": 5.16,
-        },
-        machine=Machine(
-            device="cpu",
-            cpu="AMD EPYC",
-            cores=2,
-            memory_bytes=25_276_510_208,
-            versions={"python": "3.11.7", "torch": "2.13.0+cpu", "transformers": "5.23.0"},
-        ),
-    )
-
-
-def _latency(batch_size: int, median_ms: float, p95_ms: float) -> Latency:
-    return Latency(batch_size=batch_size, sequence_length=25, threads=1, median_ms=median_ms, p95_ms=p95_ms)

@@ -95,9 +95,7 @@ def main(
         if not chosen:
             continue
         recipes = {method: recipe_step(method, setting, steps, given[method]) for method in FIELDS}
-        names = {
-            method: ", ".join([method, *filter(None, [given[method].get("preset")])]) for method in FIELDS
-        }
+        names = {method: name_of(method, given[method]) for method in FIELDS}
         runs: dict[tuple[Task, str], list[Figures]] = {}
         with (
             record("quality", budget, setting.title, results) as draft,
@@ -123,6 +121,10 @@ def recipe_step(method: str, setting: Setting, steps: int, given: dict[str, Any]
     budget = {"epochs": 100, "max_steps": setting.steps or steps}
     step = {"method": method, depth: setting.layers, **given, training: {**budget, **given.get(training, {})}}
     return METHODS[method].model_validate(step).model_dump(mode="json")
+
+
+def name_of(method: str, given: dict[str, Any]) -> str:
+    return f"{method}, {given['preset']}" if "preset" in given else method
 
 
 def material_of(task: Task, rows: int | None, shared: Path, cache: Path, folder: Path) -> Material:
