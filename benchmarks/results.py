@@ -117,14 +117,14 @@ def record(benchmark: str, part: str, title: str, results: Path = RESULTS) -> It
 
 
 def repeating(benchmark: str, arguments: list[str]) -> str:
-    """The command that measures again on another machine."""
+    """The command that measures again on another machine: of places on this one it keeps the name, if that."""
     words = iter(arguments)
     kept = []
     for word in words:
         if word in FOLDERS:
             next(words, None)
         elif not word.startswith(tuple(f"{option}=" for option in FOLDERS)):
-            kept.append(word)
+            kept.append(Path(word).name if Path(word).is_absolute() else word)
     return shlex.join(["python", "-m", f"benchmarks.{benchmark}", *kept])
 
 

@@ -12,9 +12,9 @@ from compression.tasks.resolution import Task
 
 WINDOW = 200
 """Batches sorted by length together; small enough that batches stay a random sample, large enough to save padding."""
-EVALUATION_PIECES, WIDE_EVALUATION_PIECES = 4096, 1024
-"""Word pieces per evaluation batch, padding included: keeps memory even for long rows. The second for tasks that have
-an output for each piece of a vocabulary."""
+EVALUATION_PIECES, GPU_EVALUATION_PIECES = 1024, 4096
+"""Word pieces per evaluation batch, padding included: keeps memory even for long rows. What a CPU works on stays in its
+caches; a GPU is kept busy, but for tasks that have an output for each piece of a vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,8 @@ def evaluation_batches(
     lengths = data.lengths
     order = np.argsort(-lengths, kind="stable") if sequences is None else sequences
     order = order[np.argsort(-lengths[order], kind="stable")]
-    most = WIDE_EVALUATION_PIECES if data.task.PREDICTS_PIECES else EVALUATION_PIECES
+    few = device.type == "cpu" or data.task.PREDICTS_PIECES
+    most = EVALUATION_PIECES if few else GPU_EVALUATION_PIECES
     start = 0
     while start < len(order):
         size = max(1, most // int(lengths[order[start]]))

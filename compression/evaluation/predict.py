@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from compression.data.batches import evaluation_batches
 from compression.data.encoding import Encoded
+from compression.evaluation.maps import maps_by_onednn
 from compression.evaluation.onnx_model import OnnxModel
 from compression.tasks.behaviour import behaviour_of
 
@@ -29,7 +30,7 @@ def predict(
     model.eval()
     behaviour = behaviour_of(data.task)
     logits: npt.NDArray[np.float32] | None = None
-    with torch.inference_mode():
+    with torch.inference_mode(), maps_by_onednn(model):
         for batch in evaluation_batches(data, device, sequences):
             part = behaviour.condensed(behaviour.logits(model, batch), batch).float().cpu().numpy()
             if logits is None:

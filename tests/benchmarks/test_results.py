@@ -49,6 +49,7 @@ def test_the_command_that_repeats_names_no_folder_of_the_machine() -> None:
         "2",
     ]
     assert repeating("quality", given) == "python -m benchmarks.quality --only small --seeds 2"
+    assert repeating("official", ["--code", "/here/code"]) == "python -m benchmarks.official --code code"
 
 
 def test_a_measurement_that_fails_leaves_nothing(tmp_path: Path) -> None:
