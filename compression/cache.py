@@ -3,11 +3,15 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeVar
 
 from safetensors import SafetensorError
 
+EDITION = 2
+"""To be raised when this code makes anything else of the same content: what it made before is not read any more."""
 LIMIT_BYTES = 8 << 30
 DAMAGED = (EOFError, KeyError, ValueError, SafetensorError)
 """What reading raises where a machine went down before a file was on the disk."""
@@ -42,6 +46,13 @@ def cached(
     except (OSError, SafetensorError):
         partial.unlink(missing_ok=True)
     return made
+
+
+@cache
+def made_by() -> str:
+    """The code that makes it, for the names: another version may make something else."""
+    libraries = ("torch", "transformers", "tokenizers")
+    return " ".join([str(EDITION), *(f"{name} {version(name)}" for name in libraries)])
 
 
 def forget_oldest(folder: Path, limit: int) -> None:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from transformers import PreTrainedModel
 
-from compression.cache import cached
+from compression.cache import cached, made_by
 from compression.context import Context
 from compression.data.encoding import Encoded
 from compression.evaluation.predict import predict
@@ -50,7 +50,7 @@ def _content_key(model: PreTrainedModel, rows: Encoded, sequences: npt.NDArray[n
     """Of all that has a say in the logits, down to their last bit: weights, code, rows, machine."""
     config = {name: value for name, value in model.config.to_dict().items() if name != "_name_or_path"}
     device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else "cpu"
-    machine = (device, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(), torch.__version__)
+    machine = (device, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(), made_by())
     told = (machine, repr(model), config, rows.task.model_dump_json(), rows.pad_piece)
     digest = hashlib.sha256(repr(told).encode())
     for tensor in model.state_dict().values():

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from safetensors.numpy import load_file, save_file
 
-from compression.cache import cached
+from compression.cache import cached, made_by
 from compression.checkpoints.loading import Source
 from compression.data.encoding import Array, Encoded, pad_piece
 from compression.data.ingest import read_split
@@ -80,7 +80,7 @@ def _read(entry: Path, task: Task, table: pa.Table, padding: int) -> Encoded:
 
 
 def _content_key(model: Path, rows: Path, task: Task, encode: Callable[..., Encoded]) -> str:
-    digest = hashlib.sha256(f"{encode.__name__} {task.model_dump_json()}".encode())
+    digest = hashlib.sha256(f"{made_by()} {encode.__name__} {task.model_dump_json()}".encode())
     tokenizer_files = sorted(
         f for f in model.iterdir() if f.suffix in (".json", ".txt") and f.name != "config.json"
     )

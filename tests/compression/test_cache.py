@@ -1,13 +1,18 @@
 """What is kept between runs is read again, changes nothing, and never stands in the way."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from compression.cache import forget_oldest
+from compression.cache import forget_oldest, made_by
+from compression.checkpoints.loading import Source, open_source
+from compression.data.summary import SplitName
 from compression.spec import RunSpec
+from compression.tasks.encoding import encode_split
+from compression.tasks.resolution import Task
 from tests.checkpoints import make_tiny_checkpoint
 from tests.compression.jobs import make_spec, run_to_end, weights_of
 
@@ -45,6 +50,36 @@ def test_answers_are_those_of_one_model_and_its_rows(spec: RunSpec, tmp_path: Pa
     run_to_end(spec.model_copy(update={"model": other}), tmp_path / "second")
     assert len(kept(spec, "encoded")) == 2, "its tokenizer is the same"
     assert len(set(kept(spec, "answers")) - before) == 2
+
+
+def test_what_another_version_made_is_made_again(
+    spec: RunSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_to_end(spec, tmp_path / "first")
+    before = kept(spec, "*")
+    made_by.cache_clear()
+    monkeypatch.setattr("compression.cache.EDITION", 0)
+    run_to_end(spec, tmp_path / "second")
+    made_by.cache_clear()
+    assert len(kept(spec, "*")) == 2 * len(before)
+
+
+def test_rows_are_kept_by_rows_tokenizer_and_task(spec: RunSpec, tmp_path: Path) -> None:
+    data, source = spec.dataset, open_source(spec.model)
+    shorter = spec.plan.task.model_copy(update={"max_length": spec.plan.task.max_length - 1})
+    other_words = shutil.copytree(spec.model, tmp_path / "words")
+    (other_words / "tokenizer_config.json").write_text('{"model_max_length": 9}')
+    others: list[tuple[Source, SplitName, Task]] = [
+        (source, "train", spec.plan.task),
+        (source, "validation", spec.plan.task),
+        (source, "train", shorter),
+        (open_source(other_words), "train", spec.plan.task),
+    ]
+    for model, split, task in others:
+        before = len(kept(spec, "encoded"))
+        for _ in range(2):
+            encode_split(model, data, split, task, spec.runtime.cache)
+            assert len(kept(spec, "encoded")) == before + 1
 
 
 def test_what_is_kept_is_what_counts(spec: RunSpec, tmp_path: Path) -> None:
