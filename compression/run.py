@@ -27,6 +27,7 @@ from compression.checkpoints.loading import (
 )
 from compression.context import Context, TaskData
 from compression.data.encoding import Encoded
+from compression.data.summary import SplitName
 from compression.errors import InputError, Problem
 from compression.evaluation.compare import Subject, compare
 from compression.evaluation.known import known_or_predicted
@@ -40,6 +41,7 @@ from compression.report.schema import Report
 from compression.spec import MODEL_TAR, Plan, RunSpec
 from compression.tasks.behaviour import behaviour_of
 from compression.tasks.encoding import encode_split
+from compression.tasks.resolution import splits_used
 from compression.training.checkpoint import read_checkpoint
 
 
@@ -58,6 +60,7 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
         source = open_source(spec.model)
         data = _load_data(spec, source, spec.runtime.cache)
         context = _context(spec, source, data, out, emit, stop_requested)
+        _tell_of_cut_rows(data, spec.plan.evaluation.split, context)
         model = _model_to_start_from(source, context)
     with phase(Phase.BASELINE):
         original = (
@@ -119,7 +122,7 @@ def _load_data(spec: RunSpec, source: Source, cache: Path | None) -> TaskData:
     task, evaluation = spec.plan.task, spec.plan.evaluation
     splits = {
         split: encode_split(source, spec.dataset, split, task, cache)
-        for split in ("train", "validation", "test")
+        for split in splits_used(evaluation.split)
         if (spec.dataset / f"{split}.parquet").exists()
     }
     for split in ("train", evaluation.split):
@@ -132,6 +135,24 @@ def _load_data(spec: RunSpec, source: Source, cache: Path | None) -> TaskData:
     return TaskData(
         task, evaluation.metric, splits["train"], splits.get("validation"), splits[evaluation.split]
     )
+
+
+def _tell_of_cut_rows(data: TaskData, evaluation: SplitName, context: Context) -> None:
+    behaviour, most = behaviour_of(data.task), context.source.facts.max_length
+    splits = {"train": data.train, "validation": data.selection, evaluation: data.evaluation}
+    found = [
+        f"{part} of {whole} {what} of {split} ({part / whole:.1%})"
+        for split, rows in splits.items()
+        if rows is not None and rows.cut.any()
+        for what, (part, whole) in behaviour.cut_off(rows).items()
+    ]
+    if found:
+        cure = "raise task.max_length" if data.task.max_length < most else "cut them into shorter rows"
+        context.warn(
+            "rows_cut",
+            f"Rows are longer than {data.task.max_length} word pieces, and nothing beyond that is learnt or measured: "
+            f"{', '.join(found)}. The model takes up to {most}: {cure}.",
+        )
 
 
 def _labelled(

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from compression.checkpoints.facts import ModelFacts
-from compression.checkpoints.traits import what_it_lacks
+from compression.checkpoints.traits import architectures_with, what_it_lacks
 from compression.data.summary import DatasetSummary
 from compression.errors import InputError, Problem
 from compression.methods.distill.params import DistillParams, GivenStudent, disagreements
@@ -23,6 +23,8 @@ from compression.tasks.resolution import Task, TaskRequest, resolve_metrics, res
 Export = Literal["safetensors", "onnx", "onnx-int8"]
 MODEL_TAR = "model.tar"
 ONNX_FILES: dict[Export, str] = {"onnx": "model.onnx", "onnx-int8": "model.int8.onnx"}
+LARGEST_ONNX_BYTES = 2**31 - 2**24
+"""Of a file's weights: the format's own limit, with room for the graph. The 8-bit file is made of one in float32."""
 
 
 class LatencyRequest(Settings):
@@ -75,19 +77,6 @@ class _Compute(Settings):
             if isinstance(step, DistillParams) and isinstance(step.student, GivenStudent)
         }
 
-
-class Recipe(_Compute):
-    """What a user may say of a job's compute; all but `steps` has a default."""
-
-    task: TaskRequest | None = None
-    """Inferred from the checkpoint and the dataset where it is not given."""
-
-
-class Plan(_Compute):
-    """A recipe with nothing left to guess: the configuration that a job is run with and its manifest shows."""
-
-    task: Task
-
     @property
     def quantization(self) -> QuantizeParams | None:
         """The last step, where it is to quantise."""
@@ -108,6 +97,19 @@ class Plan(_Compute):
             for export, name in ONNX_FILES.items()
             if export in self.exports or name == self.headline
         }
+
+
+class Recipe(_Compute):
+    """What a user may say of a job's compute; all but `steps` has a default."""
+
+    task: TaskRequest | None = None
+    """Inferred from the checkpoint and the dataset where it is not given."""
+
+
+class Plan(_Compute):
+    """A recipe with nothing left to guess: the configuration that a job is run with and its manifest shows."""
+
+    task: Task
 
 
 def resolve(
@@ -143,6 +145,8 @@ def resolve(
             message = "nothing can follow: rounded weights cannot be changed any more; put quantize last"
             problems.append(Problem("step_after_quantize", message, f"/steps/{index + 1}"))
             break
+    else:
+        problems += _too_large(recipe, shape)
     metrics, task = list[MetricName](), None
     try:
         task = resolve_task(recipe.task, model, dataset, recipe.evaluation.split)
@@ -205,6 +209,26 @@ def _unfit(step: Step, index: int, model: ModelFacts, shape: ModelShape) -> Iter
     if given and shape.vocabulary_size != model.vocabulary_size:
         message = "word pieces have new ids after trim_vocabulary: put distill before trim_vocabulary"
         yield Problem("student_differs", message, f"/steps/{index}/student/model")
+
+
+def _too_large(recipe: Recipe, result: ModelShape) -> Iterator[Problem]:
+    """Whether an ONNX file to deliver is sure not to hold a result of this shape; others show once they are there."""
+    if recipe.onnx_files and _least_parameters(result) * 4 > LARGEST_ONNX_BYTES:
+        message = "an ONNX file holds 2 GiB at the most, and the result would be larger in float32: "
+        message += "have no such file delivered, or make the model smaller"
+        asked = recipe.onnx_files.keys() & recipe.exports
+        place = "/exports" if asked else f"/steps/{len(recipe.steps) - 1}/scheme"
+        yield Problem("too_large_for_onnx", message, place)
+
+
+def _least_parameters(shape: ModelShape) -> int:
+    """Those of the matrices that a model of a shape is sure to have; of factors, only training tells how many."""
+    if shape.low_rank:
+        return 0
+    full = shape.architecture in architectures_with("full_embeddings")
+    table = shape.vocabulary_size * shape.hidden_size if full else 0
+    layer = 4 * shape.hidden_size**2 + 2 * shape.hidden_size * shape.intermediate_size
+    return table + (shape.layer_groups or shape.layers) * layer
 
 
 class Runtime(Settings):

@@ -40,6 +40,8 @@ class Encoded:
     labels: Array
     outputs: npt.NDArray[np.int64]
     pad_piece: int
+    cut: npt.NDArray[np.bool_]
+    """Which rows (N,) are longer than what is read of them."""
     marked: npt.NDArray[np.bool_] | None = None
     sequences: npt.NDArray[np.int64] | None = None
     """Row i has the sequences from `sequences[i]` to `sequences[i + 1]` (N + 1,); nothing where it is sequence i."""
@@ -92,6 +94,8 @@ class Pieces:
     pieces: IntArray
     offsets: npt.NDArray[np.int64]
     segments: IntArray | None
+    cut: npt.NDArray[np.bool_]
+    """Which of the sequences (N,) are cut."""
     notes: Array
 
 
@@ -114,11 +118,13 @@ def tokenize(
     rust.enable_truncation(max_length, strategy="longest_first")
     # The fast way forgets which word, and which characters, a piece comes from.
     encode = rust.encode_batch_fast if note is None else rust.encode_batch
-    pieces, types, notes = list[IntArray](), list[IntArray](), list[Array]()
+    pieces, types, notes, cut = list[IntArray](), list[IntArray](), list[Array](), list[bool]()
     for start in range(0, len(inputs), ENCODE_CHUNK):
         for row in encode(inputs[start : start + ENCODE_CHUNK], is_pretokenized=pretokenized):
             # A model that puts nothing around a text gives none for an empty one: it reads one of padding.
             pieces.append(np.array(row.ids or [pad_piece(tokenizer)], dtype=np.int32))
+            # What is cut off is copied when it is asked for.
+            cut.append(len(row.ids) == max_length and bool(row.overflowing))
             if segments:
                 types.append(np.array(row.type_ids or [0], dtype=np.int32))
             if note is not None:
@@ -128,6 +134,7 @@ def tokenize(
         pieces=np.concatenate(pieces),
         offsets=offsets_of([len(row) for row in pieces]),
         segments=np.concatenate(types) if with_segments else None,
+        cut=np.array(cut, dtype=np.bool_),
         notes=np.concatenate(notes) if notes else np.empty(0),
     )
 

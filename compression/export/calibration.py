@@ -22,7 +22,13 @@ def find_ranges(graph: Graph, config: PretrainedConfig, rows: Encoded, count: in
 
     The head's are not among them: they are one position each, where a range of their own costs nothing.
     """
-    watched = sorted({node.input[0] for node in linear_layers(graph)})
+    states = sorted({node.input[0] for node in linear_layers(graph)})
+    # Two numbers of each, found while the model runs: all states of a batch together, and logits, take gigabytes.
+    watched = [
+        graph.add(extreme, [state], keepdims=0)[0]
+        for state in states
+        for extreme in ("ReduceMin", "ReduceMax")
+    ]
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "watched.onnx"
         write_onnx(graph, path, watched)
@@ -31,8 +37,7 @@ def find_ranges(graph: Graph, config: PretrainedConfig, rows: Encoded, count: in
         for start in range(0, min(count, len(rows)), BATCH):
             chosen = np.arange(start, min(start + BATCH, count, len(rows)))
             values = vars(model(**collate(rows, chosen, model.device).inputs))
-            found.append(
-                [(min(0.0, float(values[n].min())), max(0.0, float(values[n].max()))) for n in watched]
-            )
+            extremes = np.reshape([float(values[name]) for name in watched], (-1, 2))
+            found.append(np.stack([extremes.min(axis=1, initial=0), extremes.max(axis=1, initial=0)], axis=1))
     means = np.mean(found, axis=0)
-    return {name: (float(low), float(high)) for name, (low, high) in zip(watched, means, strict=True)}
+    return {state: (float(low), float(high)) for state, (low, high) in zip(states, means, strict=True)}

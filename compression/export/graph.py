@@ -45,28 +45,28 @@ class Graph:
         self.nodes.append(helper.make_node(operator, inputs, names, names[0], **attributes))
         return names
 
-    def in_order(self) -> list[NodeProto]:
-        """The nodes that lead to the outputs, each after those it needs."""
+    def in_order(self, watched: Sequence[str] = ()) -> list[NodeProto]:
+        """The nodes that lead to the outputs, or to what is `watched` in their place, each after those it needs."""
         makers = {output: node for node in self.nodes for output in node.output}
+        values = watched or [output.name for output in self.model.graph.output]
         ordered: dict[str, NodeProto] = {}
-
-        def visit(value: str) -> None:
-            node = makers.get(value)
-            if node is not None and node.output[0] not in ordered:
-                for needed in node.input:
-                    visit(needed)
-                ordered[node.output[0]] = node
-
-        for output in self.model.graph.output:
-            visit(output.name)
+        # No recursion: a model of many layers is deeper than Python calls may be.
+        waiting = [makers[value] for value in reversed(values)]
+        while waiting:
+            node = waiting[-1]
+            needed = [makers[value] for value in node.input if value in makers]
+            if missing := [maker for maker in needed if maker.output[0] not in ordered]:
+                waiting += reversed(missing)
+            else:
+                ordered[node.output[0]] = waiting.pop()
         return list(ordered.values())
 
     def to_model(self, watched: Sequence[str] = ()) -> ModelProto:
         """The model with nothing in it that names a source file or a machine, nor shapes that are out of date.
 
-        `watched` are values that it gives besides its outputs.
+        `watched` are values in float32 that it gives in place of its outputs.
         """
-        nodes = self.in_order()
+        nodes = self.in_order(watched)
         for node in nodes:
             node.ClearField("metadata_props")
             node.ClearField("doc_string")
@@ -74,10 +74,11 @@ class Graph:
         constants = [
             numpy_helper.from_array(array, name) for name, array in self.constants.items() if name in used
         ]
-        inputs, outputs = self.model.graph.input, list(self.model.graph.output)
-        outputs += [helper.make_tensor_value_info(value, TensorProto.FLOAT, None) for value in watched]
+        inputs = list(self.model.graph.input)
+        infos = [helper.make_tensor_value_info(value, TensorProto.FLOAT, None) for value in watched]
+        outputs = infos or list(self.model.graph.output)
         return helper.make_model(
-            helper.make_graph(nodes, "plankwright", list(inputs), outputs, constants),
+            helper.make_graph(nodes, "plankwright", inputs, outputs, constants),
             opset_imports=list(self.model.opset_import),
             ir_version=self.model.ir_version,
             producer_name="plankwright",

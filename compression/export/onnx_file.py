@@ -57,7 +57,7 @@ def export_graph(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, max
         "attention_mask",
         *{"token_type_ids"}.intersection(taken, tokenizer.model_input_names),
     ]
-    example = {name: torch.ones(2, 8, dtype=torch.int64) for name in names}
+    example = {name: torch.ones(2, min(8, max_length), dtype=torch.int64) for name in names}
     model.eval()
     with torch.inference_mode():
         outputs = [name for name in model(**example).keys() if name.endswith(OUTPUTS)]  # noqa: SIM118  # no dict

@@ -40,6 +40,10 @@ class Behaviour(ABC, Generic[T]):
         """The same for rows to learn from, where that is not the same."""
         return self.encode(tokenizer, table)
 
+    def cut_off(self, data: Encoded) -> dict[str, tuple[int, int]]:
+        """How much of what there is in the rows is cut off."""
+        return {"rows": (int(data.cut.sum()), len(data.cut))}
+
     def equipped(self, data: Encoded, tokenizer: PreTrainedTokenizerFast) -> Encoded:
         """Encoded rows with what is known of the tokenizer alone, where the task needs that."""
         return data

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from compression.checkpoints.facts import ModelFacts
-from compression.data.summary import MAX_DISTINCT, Column, ColumnKind, DatasetSummary, Split, SplitName
+from compression.data.summary import MAX_DISTINCT, Column, ColumnKind, Split, SplitName
 from compression.errors import InputError, Problem
 from compression.settings import Settings
 from compression.tasks.reading import SPECIAL_PIECES, Reading, pieces_in
@@ -34,6 +34,8 @@ MetricName = Literal[
 LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"pseudo_perplexity", "perplexity"})
 
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "score", "quality", "sentiment")
+LABEL_ROLES = ("label", "tags", "answers", "score")
+"""Those whose column may be null: rows without labels."""
 GENERIC_LABEL = re.compile(r"LABEL_\d+|\d+")
 MOST_PIECES = 512
 """Word pieces that a row is cut to by default, where the model takes as many."""
@@ -98,12 +100,12 @@ def goodness(metric: MetricName, value: float) -> float:
     return -value if metric in LOWER_IS_BETTER else value
 
 
-def check_columns(requested: Settings, dataset: DatasetSummary, *optional: str) -> None:
+def check_columns(requested: Settings, splits: Splits, *optional: str) -> None:
     """Raises InputError where a column that was named is not there; those of `optional` roles may be in some splits."""
     for role, name in requested.model_dump(exclude_none=True).items():
-        if role in optional and any(split.column(name) for split in dataset.splits.values()):
+        if role in optional and having(splits, name):
             continue
-        for split_name, split in dataset.splits.items():
+        for split_name, split in splits.items():
             if split.column(name) is None:
                 known = ", ".join(c.name for c in split.columns)
                 message = f"split {split_name!r} has no column {name!r}, only {known}"
@@ -152,19 +154,22 @@ def having(splits: Splits, name: str) -> Splits:
 
 
 def judged_by(
-    role: str, column: str | None, splits: Splits, evaluation: SplitName, *, empty_means_missing: bool = True
+    role: str, column: str | None, splits: Splits, evaluation: SplitName, *, rightly_empty: int = 0
 ) -> Literal["labels", "original"]:
-    """Whether the evaluation rows have labels.
+    """Whether the evaluation rows have labels; in so many rows an empty value says all that there is to say.
 
     Raises:
         InputError: some have and some have not.
     """
     labels = splits[evaluation].column(column) if column else None
-    if labels is None or (empty_means_missing and labels.empty == splits[evaluation].rows):
+    if labels is None:
         return "original"
-    if empty_means_missing and labels.empty:
+    missing, needed = labels.empty - rightly_empty, splits[evaluation].rows - rightly_empty
+    if 0 < missing == needed:
+        return "original"
+    if missing > 0:
         message = (
-            f"column {column!r} is empty in {labels.empty} rows of {evaluation!r}: there the labels of all rows are "
+            f"column {column!r} is empty in {missing} rows of {evaluation!r}: there the labels of all rows are "
             "needed, or of none, and then only agreement with the original is measured"
         )
         raise InputError(Problem("missing_labels", message, f"/task/columns/{role}"))
@@ -189,7 +194,8 @@ def guess(role: str, candidates: Iterable[Column], *tests: Callable[[Column], bo
 
 def uncertain(role: str, candidates: list[str]) -> InputError:
     found = f"could be {', '.join(candidates)}" if candidates else "is not there"
-    message = f"the {role} column {found}: name it in task.columns.{role}"
+    or_none = ", or set it to null where the rows have none" if role in LABEL_ROLES else ""
+    message = f"the {role} column {found}: name it in task.columns.{role}{or_none}"
     return InputError(Problem(f"ambiguous_{role}_column", message, f"/task/columns/{role}"))
 
 
@@ -201,7 +207,12 @@ def resolve_max_length(requested: int | None, model: ModelFacts) -> int:
 
 
 def resolve_labels(
-    requested: dict[str, str] | None, role: str, column: str, model: ModelFacts, splits: Splits
+    requested: dict[str, str] | None,
+    role: str,
+    column: str,
+    model: ModelFacts,
+    splits: Splits,
+    holds: str = "holds",
 ) -> dict[str, int]:
     """The class id of each value, or of each item of the lists, of a column.
 
@@ -228,7 +239,7 @@ def resolve_labels(
             f"; if they are class ids, say so: task.labels = {{{example}{', ...' if len(ids) > 3 else ''}}}"
         )
     known = _quoted(list(ids))
-    message = f"column {column!r} holds {_quoted(wrong)}, which the model does not know; its labels are {known}{hint}"
+    message = f"column {column!r} {holds} {_quoted(wrong)}, which the model does not know; its labels are {known}{hint}"
     raise InputError(
         Problem("labels_do_not_match", message, "/task/labels" if requested else f"/task/columns/{role}")
     )

@@ -67,6 +67,7 @@ def _write(encoded: Encoded, entry: Path) -> None:
         "outputs": encoded.outputs,
         "marked": encoded.marked,
         "sequences": encoded.sequences,
+        "cut": encoded.cut,
         **{EXTRA + name: array for name, array in encoded.extra.items()},
     }
     save_file({name: array for name, array in arrays.items() if array is not None}, entry)
@@ -76,7 +77,8 @@ def _read(entry: Path, task: Task, table: pa.Table, padding: int) -> Encoded:
     arrays: dict[str, Any] = load_file(entry)
     extra = {name.removeprefix(EXTRA): arrays.pop(name) for name in list(arrays) if name.startswith(EXTRA)}
     arrays.setdefault("segments", None)
-    return Encoded(task=task, table=table, pad_piece=padding, extra=extra, **arrays)
+    cut = arrays.pop("cut")
+    return Encoded(task=task, table=table, pad_piece=padding, cut=cut, extra=extra, **arrays)
 
 
 def _content_key(model: Path, rows: Path, task: Task, encode: Callable[..., Encoded]) -> str:

@@ -68,6 +68,11 @@ def resolve_metrics(
     return list(dict.fromkeys([metric or others[0], *others]))
 
 
+def splits_used(evaluation: SplitName) -> tuple[SplitName, ...]:
+    """Validation rows choose the best weights, whichever split the report is about; no other split is ever read."""
+    return ("train", "validation") if evaluation == "validation" else ("train", "validation", evaluation)
+
+
 def resolve_task(
     request: TaskRequest | None, model: ModelFacts, dataset: DatasetSummary, evaluation_split: SplitName
 ) -> Task:
@@ -80,26 +85,21 @@ def resolve_task(
         if split not in dataset.splits:
             message = f"the dataset has no split {split!r}, only {', '.join(dataset.splits)}"
             raise InputError(Problem("missing_split", message, "/dataset"))
-    # The validation split chooses the best weights, whichever split the report is about.
-    used = {
-        name: split
-        for name, split in dataset.splits.items()
-        if name in ("train", "validation", evaluation_split)
-    }
+    used = {name: dataset.splits[name] for name in splits_used(evaluation_split) if name in dataset.splits}
     wanted: TaskRequest = request or REQUEST.validate_python({"type": model.task})
     if wanted.type != model.task:
         message = f"the model is one for {model.task}, not for {wanted.type}"
         raise InputError(Problem("task_does_not_fit", message, "/task/type"))
     match wanted:
         case TextClassificationRequest():
-            return text_classification.resolve(wanted, model, dataset, used, evaluation_split)
+            return text_classification.resolve(wanted, model, used, evaluation_split)
         case TokenClassificationRequest():
-            return token_classification.resolve(wanted, model, dataset, used, evaluation_split)
+            return token_classification.resolve(wanted, model, used, evaluation_split)
         case QuestionAnsweringRequest():
-            return question_answering.resolve(wanted, model, dataset, used, evaluation_split)
+            return question_answering.resolve(wanted, model, used, evaluation_split)
         case FillMaskRequest():
-            return fill_mask.resolve(wanted, model, dataset, used, evaluation_split)
+            return fill_mask.resolve(wanted, model, used, evaluation_split)
         case SentenceSimilarityRequest():
-            return sentence_similarity.resolve(wanted, model, dataset, used, evaluation_split)
+            return sentence_similarity.resolve(wanted, model, used, evaluation_split)
         case TextGenerationRequest():
-            return text_generation.resolve(wanted, model, dataset, used, evaluation_split)
+            return text_generation.resolve(wanted, model, used, evaluation_split)

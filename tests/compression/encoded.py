@@ -32,4 +32,5 @@ def of_rows(task: TextClassificationTask, labels: Array, lengths: Sequence[int] 
         labels=labels,
         outputs=np.arange(rows + 1),
         pad_piece=0,
+        cut=np.zeros(rows, dtype=np.bool_),
     )

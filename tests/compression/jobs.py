@@ -3,7 +3,7 @@
 import io
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -139,6 +139,11 @@ def write_scored_pairs(path: Path, rows: int, seed: int) -> Path:
     return path
 
 
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return path
+
+
 WRITERS: dict[TaskType, tuple[str, Callable[[Path, int, int], Path]]] = {
     "text-classification": (".jsonl", write_rows),
     "token-classification": (".conll", write_tagged),
@@ -161,9 +166,8 @@ def without_labels(path: Path) -> Path:
         for batch in table.batches
         for row in zip(*batch, strict=True)
     ]
-    bare = path.with_suffix(".bare.jsonl")
-    bare.write_text("".join(json.dumps({k: v for k, v in row.items() if k in TEXTS}) + "\n" for row in rows))
-    return bare
+    bare = [{name: value for name, value in row.items() if name in TEXTS} for row in rows]
+    return write_lines(path.with_suffix(".bare.jsonl"), bare)
 
 
 def make_spec(
@@ -178,11 +182,15 @@ def make_spec(
     several: bool = False,
     pairs: bool = False,
     unlabelled: Sequence[SplitName] = (),
+    rows: Mapping[SplitName, Path | list[dict[str, Any]]] | None = None,
     runtime: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
     **recipe: Any,
 ) -> RunSpec:
-    """A model, a dataset and a plan below `folder`, ready to run; `settings` are those of the task."""
+    """A model, a dataset and a plan below `folder`, ready to run; `settings` are those of the task.
+
+    `rows` are those of splits that shall not have the usual ones, or files of them.
+    """
     if settings is not None:
         recipe["task"] = {"type": task, **settings}
     model = make_tiny_checkpoint(
@@ -197,14 +205,15 @@ def make_spec(
     suffix, write = WRITERS[task]
     if several:
         write = write_several
-    elif labels or pairs or regression:
-        named = labels or LABELS[task]
-        write = partial(write_rows, labels=named, pairs=pairs, regression=regression)
+    elif task == "text-classification":
+        write = partial(write_rows, labels=labels or LABELS[task], pairs=pairs, regression=regression)
     files: dict[SplitName, Path] = {
         "train": write(folder / f"train{suffix}", 48, 1),
         "validation": write(folder / f"validation{suffix}", 24, 2),
     }
     files |= {split: without_labels(files[split]) for split in unlabelled}
+    for split, own in (rows or {}).items():
+        files[split] = own if isinstance(own, Path) else write_lines(folder / f"{split}.own.jsonl", own)
     dataset = folder / "dataset"
     dataset.mkdir()
     summary = ingest_dataset(files, dataset, None, 0)
@@ -231,6 +240,11 @@ def stop_after(checks: int) -> Callable[[], bool]:
 
     sequence = answers()
     return lambda: next(sequence)
+
+
+def predictions_of(out: Path) -> list[dict[str, Any]]:
+    with (out / "artifacts" / "predictions.jsonl").open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
 
 
 def weights_of(out: Path) -> bytes:

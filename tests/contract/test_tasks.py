@@ -106,7 +106,8 @@ def test_rows_to_learn_from_need_no_labels(tmp_path: Path, task: TaskType) -> No
 
 @pytest.mark.parametrize("task", LABELLED)
 def test_without_any_labels_agreement_with_the_original_is_measured(tmp_path: Path, task: TaskType) -> None:
-    spec = make_spec(tmp_path, [STEP], task=task, unlabelled=["train", "validation"])
+    settings = {"may_be_unanswered": True} if task == "question-answering" else None
+    spec = make_spec(tmp_path, [STEP], task=task, unlabelled=["train", "validation"], settings=settings)
     report = run_to_end(spec, tmp_path / "out")
     assert list(report.before.metrics) == list(report.after.metrics) == list(spec.plan.task.metrics)
     assert (spec.plan.task.judged_by, len(report.before.metrics)) == ("original", 1)

@@ -33,6 +33,7 @@ class FillMask(PiecePrediction[FillMaskTask]):
             outputs=offsets_of(may_be)[pieces.offsets],
             pad_piece=pad_piece(tokenizer),
             marked=may_be,
+            cut=pieces.cut,
         )
 
     def encode(self, tokenizer: PreTrainedTokenizerFast, table: pa.Table) -> Encoded:
@@ -56,6 +57,7 @@ class FillMask(PiecePrediction[FillMaskTask]):
             pad_piece=pad_piece(tokenizer),
             marked=marked,
             sequences=offsets_of(np.bincount(rows, minlength=table.num_rows)),
+            cut=pieces.cut,
         )
 
     def equipped(self, data: Encoded, tokenizer: PreTrainedTokenizerFast) -> Encoded:

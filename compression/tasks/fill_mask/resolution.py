@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import ModelFacts
-from compression.data.summary import DatasetSummary, Split, SplitName
+from compression.data.summary import Split, SplitName
 from compression.settings import Settings
 from compression.tasks.columns import (
     BaseRequest,
@@ -72,11 +72,9 @@ class FillMaskTask(BaseTask):
         return Reading(min(round(row.sequences * words), self.measured_pieces), row.pieces, 1)
 
 
-def resolve(
-    request: FillMaskRequest, model: ModelFacts, dataset: DatasetSummary, used: Splits, evaluation: SplitName
-) -> FillMaskTask:
+def resolve(request: FillMaskRequest, model: ModelFacts, used: Splits, evaluation: SplitName) -> FillMaskTask:
     """Settle the column. Raises InputError."""
-    check_columns(request.columns, dataset)
+    check_columns(request.columns, used)
     return FillMaskTask(
         columns=resolve_texts(request.columns, used),
         hidden=request.hidden,

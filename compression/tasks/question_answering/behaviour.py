@@ -79,6 +79,7 @@ class QuestionAnswering(Behaviour[QuestionAnsweringTask]):
             labels=np.concatenate(labels),
             outputs=offsets_of([len(window) for window in places]),
             pad_piece=pad_piece(tokenizer),
+            cut=np.zeros(table.num_rows, dtype=np.bool_),
             marked=np.concatenate(marks),
             sequences=offsets_of(windows),
             extra={"characters": np.concatenate(places)},

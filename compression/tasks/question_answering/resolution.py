@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from compression.checkpoints.facts import ModelFacts
-from compression.data.summary import DatasetSummary, Split, SplitName
+from compression.data.summary import Split, SplitName
+from compression.errors import InputError, Problem
 from compression.settings import Settings
 from compression.tasks.columns import (
     BaseRequest,
@@ -41,6 +42,9 @@ class QuestionAnsweringRequest(BaseRequest):
     columns: RequestedQuestionColumns = RequestedQuestionColumns()
     doc_stride: Annotated[int, Field(ge=0, le=4096)] | None = None
     """Word pieces that neighbouring windows of a long context share; 128 by default, where there is room."""
+    may_be_unanswered: bool | None = None
+    """Whether some contexts hold no answer, and to say so is one; by default whether the dataset has such questions.
+    Needed where it has no answers at all."""
 
 
 class QuestionColumns(Settings):
@@ -81,12 +85,11 @@ class QuestionAnsweringTask(BaseTask):
 def resolve(
     request: QuestionAnsweringRequest,
     model: ModelFacts,
-    dataset: DatasetSummary,
     used: Splits,
     evaluation: SplitName,
 ) -> QuestionAnsweringTask:
     """Settle columns and lengths. Raises InputError."""
-    check_columns(request.columns, dataset, "answers", "answer_starts")
+    check_columns(request.columns, used, "answers", "answer_starts")
     columns = _resolve_columns(request.columns, used)
     for role in ("question", "context"):
         check_kind(used, role, getattr(columns, role), ("text", "integer", "number"))
@@ -96,16 +99,37 @@ def resolve(
         check_kind(answered, "answer_starts", columns.answer_starts, ("list",))
     length = resolve_max_length(request.max_length or min(model.max_length, LENGTH), model)
     question = min(QUESTION_LENGTH, length // 3)
-    # What a window has left for the context, with four special pieces: half of it may be shared.
-    room = (length - question - 4) // 2
     return QuestionAnsweringTask(
         columns=columns,
-        doc_stride=min(STRIDE if request.doc_stride is None else request.doc_stride, room),
+        doc_stride=_resolve_stride(request.doc_stride, length, question),
         max_question_length=question,
-        may_be_unanswered=any(column.empty for _, column in columns_named(answered, columns.answers or "")),
-        judged_by=judged_by("answers", columns.answers, used, evaluation, empty_means_missing=False),
+        may_be_unanswered=_resolve_unanswered(request.may_be_unanswered, answered, columns.answers),
+        judged_by=judged_by(
+            "answers", columns.answers, used, evaluation, rightly_empty=used[evaluation].rows
+        ),
         max_length=length,
     )
+
+
+def _resolve_stride(requested: int | None, length: int, question: int) -> int:
+    """Of what a window has left for the context, with four special pieces, half may be shared."""
+    room = (length - question - 4) // 2
+    if requested is not None and requested > room:
+        message = (
+            f"windows of {length} word pieces can share {room} at most, not {requested}: lower it, or raise "
+            "task.max_length"
+        )
+        raise InputError(Problem("doc_stride_too_large", message, "/task/doc_stride"))
+    return min(STRIDE, room) if requested is None else requested
+
+
+def _resolve_unanswered(requested: bool | None, answered: Splits, answers: str | None) -> bool:
+    if requested is not None:
+        return requested
+    if answers is None:
+        message = "no column of answers tells whether some contexts hold none: set task.may_be_unanswered"
+        raise InputError(Problem("unknown_if_unanswered", message, "/task/may_be_unanswered"))
+    return any(column.empty for _, column in columns_named(answered, answers))
 
 
 def _resolve_columns(requested: RequestedQuestionColumns, used: Splits) -> QuestionColumns:

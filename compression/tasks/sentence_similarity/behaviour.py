@@ -43,6 +43,7 @@ class SentenceSimilarity(Behaviour[SentenceSimilarityTask]):
             outputs=np.arange(len(texts) + 1),
             pad_piece=pad_piece(tokenizer),
             sequences=offsets_of([len(columns)] * table.num_rows),
+            cut=np.asarray(pieces.cut.reshape(-1, len(columns)).any(axis=1)),
             extra={"scores": np.array([float(score or "nan") for score in scores])},
         )
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.sentence import Pooling
-from compression.data.summary import Column, DatasetSummary, Split, SplitName
+from compression.data.summary import Column, Split, SplitName
 from compression.errors import InputError, Problem
 from compression.settings import Settings
 from compression.tasks.columns import (
@@ -81,13 +81,12 @@ class SentenceSimilarityTask(BaseTask):
 def resolve(
     request: SentenceSimilarityRequest,
     model: ModelFacts,
-    dataset: DatasetSummary,
     used: Splits,
     evaluation: SplitName,
 ) -> SentenceSimilarityTask:
     """Settle the columns. Raises InputError."""
     assert model.sentence is not None, "the inspection reads the modules of every encoder of sentences"
-    check_columns(request.columns, dataset, "text_pair", "score")
+    check_columns(request.columns, used, "text_pair", "score")
     columns = _resolve_columns(request.columns, all_columns(used))
     check_kind(used, "text", columns.text, ("text", "integer", "number"))
     if columns.text_pair:

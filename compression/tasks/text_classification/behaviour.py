@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerFast
 
 from compression.data.batches import Batch
 from compression.data.encoding import UNLABELLED, Array, Encoded, pad_piece, tokenize
+from compression.errors import InputError, Problem
 from compression.evaluation import confusion
 from compression.evaluation.classes import class_results
 from compression.evaluation.loyalty import Agreement, probability_agreement, score_agreement
@@ -21,7 +22,7 @@ from compression.losses import soft_target_loss
 from compression.report.schema import ClassResult
 from compression.tasks.behaviour import Behaviour
 from compression.tasks.columns import MetricName
-from compression.tasks.text_classification.resolution import TextClassificationTask
+from compression.tasks.text_classification.resolution import HOT, TextClassificationTask, labels_in
 
 
 class TextClassification(Behaviour[TextClassificationTask]):
@@ -48,6 +49,7 @@ class TextClassification(Behaviour[TextClassificationTask]):
             labels=self._labels(table),
             outputs=np.arange(len(inputs) + 1),
             pad_piece=pad_piece(tokenizer),
+            cut=pieces.cut,
         )
 
     def _labels(self, table: pa.Table) -> Array:
@@ -61,9 +63,23 @@ class TextClassification(Behaviour[TextClassificationTask]):
         shape = len(values), len(self.task.label_names)
         labels = np.zeros(shape, dtype=np.float32) if has_labels else np.full(shape, np.nan, dtype=np.float32)
         for row, value in enumerate(values):
-            parts = value.split(self.task.separator) if isinstance(value, str) and value else value or []
-            labels[row, [self.task.labels[part.strip()] for part in parts]] = 1
+            labels[row, [self.task.labels[label] for label in self._several(value, row)]] = 1
         return labels
+
+    def _several(self, value: str | list[str], row: int) -> list[str]:
+        """The labels of a row."""
+        if self.task.multi_hot:
+            return [str(place) for place, item in enumerate(value) if HOT[item]]
+        if isinstance(value, str):
+            return labels_in(value, self.task.separator)
+        named = [label for item in value for label in labels_in(item, self.task.separator)]
+        if len(set(named)) < len(named):
+            message = (
+                f"the list of row {row + 1} repeats a label: it must name each label once, or all lists must hold a "
+                f"one or a zero for each of the model's {len(self.task.label_names)} labels"
+            )
+            raise InputError(Problem("repeated_label", message, "/task/columns/label"))
+        return named
 
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         logits = logits.float()

@@ -1,11 +1,12 @@
 """Text classification: one label, several labels or one score (regression) per text or pair of texts."""
 
+from collections.abc import Callable, Iterable
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from compression.checkpoints.facts import ModelFacts, ProblemType
-from compression.data.summary import Column, ColumnKind, DatasetSummary, SplitName
+from compression.data.summary import Column, ColumnKind, SplitName
 from compression.errors import InputError, Problem
 from compression.settings import Settings
 from compression.tasks.columns import (
@@ -36,20 +37,24 @@ METRICS: dict[ProblemType, tuple[MetricName, ...]] = {
 SINGLE_VALUES: tuple[ColumnKind, ...] = ("text", "integer", "number")
 LIST: ColumnKind = "list"
 SEPARATORS = ("|", ";", ",")
+HOT = {"1": True, "1.0": True, "true": True, "0": False, "0.0": False, "false": False}
+"""What JSON's numbers and truth values that say whether a label is there have become."""
 
 
 class RequestedTextColumns(Settings):
     text: str | None = None
     text_pair: str | None = None
     label: str | None = None
-    """Null for rows without labels: the original labels them."""
+    """Null for rows without labels: the original labels them. Where a text may have several labels, a list names them,
+    or holds nothing but a one or a zero for each label of the model, in the order of its class ids."""
 
 
 class TextClassificationRequest(BaseRequest):
     type: Literal["text-classification"]
     columns: RequestedTextColumns = RequestedTextColumns()
     labels: dict[str, str] | None = None
-    """Which label of the model each value of the label column means; needed where the names differ."""
+    """Which label of the model each value of the label column means; needed where the names differ. The values of lists
+    of ones and zeros are the places in them, from `0`."""
     separator: Annotated[str, Field(min_length=1, max_length=5)] | None = None
     """What stands between several labels of a text, where they are one value and not a list; `|`, `;` and `,` are
     found out."""
@@ -75,6 +80,8 @@ class TextClassificationTask(BaseTask):
     """The model's names by class id."""
     separator: str | None = None
     """What stands between several labels of a text; null where they are lists."""
+    multi_hot: bool = False
+    """These lists hold a one or a zero for each label of the model."""
 
     @property
     def usual_metrics(self) -> tuple[MetricName, ...]:
@@ -84,26 +91,30 @@ class TextClassificationTask(BaseTask):
 def resolve(
     request: TextClassificationRequest,
     model: ModelFacts,
-    dataset: DatasetSummary,
     used: Splits,
     evaluation: SplitName,
 ) -> TextClassificationTask:
     """Settle columns and labels. Raises InputError."""
     assert model.problem_type is not None, "the inspection knows the kind of every text classifier"
-    check_columns(request.columns, dataset, "label")
-    columns = _resolve_columns(request.columns, model, dataset, all_columns(used))
+    check_columns(request.columns, used, "label")
+    columns = _resolve_columns(request.columns, model, used)
     several = model.problem_type == "multi_label"
     label, labelled = columns.label or "", having(used, columns.label) if columns.label else {}
     for role, name in columns.model_dump(exclude_none=True).items():
         kinds = SINGLE_VALUES if role != "label" or not several else (*SINGLE_VALUES, LIST)
         check_kind(labelled if role == "label" else used, role, name, kinds)
-    separator = None
+    separator, multi_hot = None, several and _are_multi_hot(labelled, label, len(model.labels))
     if model.problem_type == "regression":
         check_numbers(labelled, "label", label, "labels_not_numeric")
         labels = {}
+    elif multi_hot:
+        places = _with_values(labelled, lambda _: map(str, range(len(model.labels))))
+        holds = "has ones and zeros at the places"
+        labels = resolve_labels(request.labels, "label", label, model, places, holds)
     elif several:
         separator = _resolve_separator(request.separator, label, model, labelled)
-        labels = resolve_labels(request.labels, "label", label, model, _apart(labelled, separator))
+        apart = _with_values(labelled, lambda value: labels_in(value, separator))
+        labels = resolve_labels(request.labels, "label", label, model, apart)
     else:
         labels = resolve_labels(request.labels, "label", label, model, labelled)
     return TextClassificationTask(
@@ -112,18 +123,19 @@ def resolve(
         labels=labels,
         label_names=model.labels,
         separator=separator,
+        multi_hot=multi_hot,
         max_length=resolve_max_length(request.max_length, model),
-        judged_by=judged_by("label", columns.label, used, evaluation, empty_means_missing=not several),
+        judged_by=judged_by(
+            "label", columns.label, used, evaluation, rightly_empty=used[evaluation].rows if several else 0
+        ),
     )
 
 
-def _resolve_columns(
-    requested: RequestedTextColumns, model: ModelFacts, dataset: DatasetSummary, columns: list[Column]
-) -> TextColumns:
-    label = requested.label
+def _resolve_columns(requested: RequestedTextColumns, model: ModelFacts, used: Splits) -> TextColumns:
+    label, columns = requested.label, all_columns(used)
     if "label" not in requested.model_fields_set:
         label = _guess_label(columns, model, exclude={requested.text, requested.text_pair})
-    text, pair = settle_texts(requested.text, requested.text_pair, dataset.splits["train"].columns, label)
+    text, pair = settle_texts(requested.text, requested.text_pair, used["train"].columns, label)
     return TextColumns(text=text, text_pair=pair, label=label)
 
 
@@ -155,9 +167,7 @@ def _resolve_separator(requested: str | None, label: str, model: ModelFacts, spl
     if requested or all(column.kind == "list" for _, column in columns_named(splits, label)):
         return requested
     for separator in SEPARATORS:
-        if {part.strip() for value in values if value for part in value.split(separator)} <= set(
-            model.labels
-        ):
+        if {part for value in values for part in labels_in(value, separator)} <= set(model.labels):
             return separator
     message = (
         f"what stands between the labels in column {label!r}? Set task.separator, and task.labels if need be"
@@ -165,16 +175,33 @@ def _resolve_separator(requested: str | None, label: str, model: ModelFacts, spl
     raise InputError(Problem("unknown_separator", message, "/task/separator"))
 
 
-def _apart(splits: Splits, separator: str | None) -> Splits:
-    """The splits with single labels for the values that hold several; rows without a label are in order."""
+def labels_in(value: str, separator: str | None) -> list[str]:
+    """The labels that a value holds; none where nothing stands between separators."""
+    parts = value.split(separator) if separator else [value]
+    return [part.strip() for part in parts if part.strip()]
 
-    def column_apart(column: Column) -> Column:
-        values = column.distinct
-        if separator and values is not None:
-            values = {part.strip(): 0 for value in values if value for part in value.split(separator)}
-        return column.model_copy(update={"distinct": values, "empty": 0})
+
+def _are_multi_hot(splits: Splits, label: str, labels: int) -> bool:
+    """Whether all lists hold a one or a zero for each label: as class ids they would repeat some, or be all of them."""
+    columns = [column for _, column in columns_named(splits, label)]
+    return bool(columns) and all(
+        column.kind == "list"
+        and set(column.distinct or ("",)) <= HOT.keys()
+        and column.lengths.mean == column.lengths.max == labels
+        for column in columns
+    )
+
+
+def _with_values(splits: Splits, found_in: Callable[[str], Iterable[str]]) -> Splits:
+    """The splits with what is found in their values in the place of these; rows without a label are in order."""
+
+    def column_with(column: Column) -> Column:
+        distinct = {found: 0 for value in column.distinct or () for found in found_in(value)}
+        return column.model_copy(
+            update={"distinct": distinct if column.distinct is not None else None, "empty": 0}
+        )
 
     return {
-        name: split.model_copy(update={"columns": [column_apart(column) for column in split.columns]})
+        name: split.model_copy(update={"columns": [column_with(column) for column in split.columns]})
         for name, split in splits.items()
     }

@@ -52,6 +52,7 @@ class TextGeneration(PiecePrediction[TextGenerationTask]):
             labels=pieces.pieces[places + 1].astype(np.int64),
             outputs=offsets_of(marked)[offsets],
             pad_piece=pad_piece(tokenizer),
+            cut=np.zeros(table.num_rows, dtype=np.bool_),
             marked=marked,
             sequences=offsets_of([len(of_row) for of_row in blocks]),
         )

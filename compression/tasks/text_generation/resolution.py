@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from compression.checkpoints.facts import ModelFacts
-from compression.data.summary import DatasetSummary, Split, SplitName
+from compression.data.summary import Split, SplitName
 from compression.tasks.columns import (
     BaseRequest,
     BaseTask,
@@ -54,12 +54,11 @@ class TextGenerationTask(BaseTask):
 def resolve(
     request: TextGenerationRequest,
     model: ModelFacts,
-    dataset: DatasetSummary,
     used: Splits,
     evaluation: SplitName,
 ) -> TextGenerationTask:
     """Settle the column. Raises InputError."""
-    check_columns(request.columns, dataset)
+    check_columns(request.columns, used)
     return TextGenerationTask(
         columns=resolve_texts(request.columns, used),
         measured_pieces=request.measured_pieces,

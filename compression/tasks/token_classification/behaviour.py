@@ -52,20 +52,39 @@ class TokenClassification(Behaviour[TokenClassificationTask]):
             outputs=outputs,
             pad_piece=pad_piece(tokenizer),
             marked=marked,
+            cut=pieces.cut,
             extra={"words": words},
         )
 
     def _labels(self, table: pa.Table, outputs: Array, words: Array) -> Array:
         if "tags" not in table.column_names:
             return np.full(len(words), UNLABELLED, dtype=np.int64)
-        tags: list[Any] = table.column("tags").to_pylist()
-        for row, (tagged, tokens) in enumerate(zip(tags, table.column("tokens").to_pylist(), strict=True)):
-            if len(tagged) != len(tokens or ()):
-                message = f"row {row + 1} has {len(tokens or ())} words, but {len(tagged)} tags"
-                raise InputError(Problem("tags_do_not_match", message, "/task/columns/tags"))
-        ids = [np.array([self.task.labels[tag] for tag in row], dtype=np.int64) for row in tags]
+        rows: Iterator[Any] = zip(
+            table.column("tokens").to_pylist(), table.column("tags").to_pylist(), strict=True
+        )
+        ids = [self._ids(row, tokens or [], tags) for row, (tokens, tags) in enumerate(rows, start=1)]
         starts = offsets_of([len(row) for row in ids])[:-1]
         return np.concatenate(ids)[np.repeat(starts, np.diff(outputs)) + words]
+
+    def _ids(self, row: int, tokens: list[str], tags: list[str]) -> Array:
+        """The class ids of the words of a row; none of them has one where there are no tags."""
+        if not tags:
+            return np.full(len(tokens), UNLABELLED, dtype=np.int64)
+        if len(tags) != len(tokens):
+            message = f"row {row} has {len(tokens)} words, but {len(tags)} tags"
+            raise InputError(Problem("tags_do_not_match", message, "/task/columns/tags"))
+        if "" in tags:
+            message = (
+                f"row {row}: word {tags.index('') + 1} has no tag: give it one; an empty list, in rows to learn from, "
+                "leaves all tags of a row to the original"
+            )
+            raise InputError(Problem("missing_tag", message, "/task/columns/tags"))
+        return np.array([self.task.labels[tag] for tag in tags], dtype=np.int64)
+
+    def cut_off(self, data: Encoded) -> dict[str, tuple[int, int]]:
+        words = np.array([len(tokens or []) for tokens in data.table.column("tokens").to_pylist()])
+        without_output = words - np.diff(data.outputs)
+        return super().cut_off(data) | {"words": (int(without_output[data.cut].sum()), int(words.sum()))}
 
     def loss(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         total = functional.cross_entropy(

@@ -1,10 +1,12 @@
 """Token classification: a tag for each word, either parts of entities (`B-person`, `I-person`, `O`) or plain tags."""
 
 import re
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 from compression.checkpoints.facts import ModelFacts
-from compression.data.summary import Column, DatasetSummary, SplitName
+from compression.data.summary import Column, SplitName
+from compression.errors import InputError, Problem
 from compression.settings import Settings
 from compression.tasks.columns import (
     BaseRequest,
@@ -14,6 +16,7 @@ from compression.tasks.columns import (
     all_columns,
     check_columns,
     check_kind,
+    columns_named,
     guess,
     having,
     judged_by,
@@ -35,14 +38,15 @@ PART_OF_ENTITY = re.compile(r"O|[BIESLU]-.+")
 class RequestedTokenColumns(Settings):
     tokens: str | None = None
     tags: str | None = None
-    """Null for rows without tags: the original tags them."""
+    """Null for rows without tags: the original tags them, and rows to learn from whose list is empty."""
 
 
 class TokenClassificationRequest(BaseRequest):
     type: Literal["token-classification"]
     columns: RequestedTokenColumns = RequestedTokenColumns()
     labels: dict[str, str] | None = None
-    """Which label of the model each tag of the dataset means; needed where the names differ."""
+    """Which label of the model each tag of the dataset means; needed where the names differ. Where the model's are not
+    the parts of entities (`B-person`) that the tags are, a tag for each of them."""
 
 
 class TokenColumns(Settings):
@@ -62,7 +66,8 @@ class TokenClassificationTask(BaseTask):
     labels: dict[str, int]
     """Class id of each tag of the dataset."""
     label_names: list[str]
-    """The model's names by class id."""
+    """What the tag of each class is called, by class id: the model's name, or the dataset's where only it tells of
+    entities."""
 
     @property
     def usual_metrics(self) -> tuple[MetricName, ...]:
@@ -72,25 +77,49 @@ class TokenClassificationTask(BaseTask):
 def resolve(
     request: TokenClassificationRequest,
     model: ModelFacts,
-    dataset: DatasetSummary,
     used: Splits,
     evaluation: SplitName,
 ) -> TokenClassificationTask:
     """Settle columns and labels. Raises InputError."""
-    check_columns(request.columns, dataset, "tags")
+    check_columns(request.columns, used, "tags")
     columns = _resolve_columns(request.columns, model, all_columns(used))
     check_kind(used, "tokens", columns.tokens, ("list",))
     tagged = having(used, columns.tags) if columns.tags else {}
     check_kind(tagged, "tags", columns.tags or "", ("list",))
-    entities = all(PART_OF_ENTITY.fullmatch(name) for name in model.labels)
+    names = _names_of_tags(request.labels, model)
+    without_words = dict(columns_named(used, columns.tokens))[evaluation].empty
     return TokenClassificationTask(
-        scheme="entities" if entities else "tags",
+        scheme="entities" if _are_parts_of_entities(names) else "tags",
         columns=columns,
         labels=resolve_labels(request.labels, "tags", columns.tags or "", model, tagged),
-        label_names=model.labels,
+        label_names=names,
         max_length=resolve_max_length(request.max_length, model),
-        judged_by=judged_by("tags", columns.tags, used, evaluation, empty_means_missing=False),
+        judged_by=judged_by("tags", columns.tags, used, evaluation, rightly_empty=without_words),
     )
+
+
+def _names_of_tags(meaning: dict[str, str] | None, model: ModelFacts) -> list[str]:
+    """What the tag of each class is called: as the dataset does, where only it tells which are parts of entities.
+
+    Raises:
+        InputError: it does not tell that of a class.
+    """
+    if not meaning or _are_parts_of_entities(model.labels) or not _are_parts_of_entities(meaning):
+        return model.labels
+    # Of B and I that mean one label it is I, which joins words.
+    tags = {label: tag for tag, label in sorted(meaning.items())}
+    untold = [label for label in model.labels if label not in tags]
+    if untold:
+        message = (
+            f"the tags are parts of entities, and none of them means {untold[0]!r}: name a tag for each label of the "
+            "model, also for those that no row has"
+        )
+        raise InputError(Problem("labels_without_tags", message, "/task/labels"))
+    return [tags[label] for label in model.labels]
+
+
+def _are_parts_of_entities(tags: Iterable[str]) -> bool:
+    return all(map(PART_OF_ENTITY.fullmatch, tags))
 
 
 def _resolve_columns(

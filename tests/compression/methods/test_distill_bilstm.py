@@ -56,7 +56,7 @@ def test_a_pair_goes_the_whole_way(tmp_path: Path) -> None:
         np.testing.assert_allclose(logits.numpy(), row["after"], atol=1e-5)
 
     draw = torch.Generator().manual_seed(0)
-    for rows, length in ((1, 1), (1, 9), (3, 7), (2, 64)):
+    for rows, length in ((1, 1), (1, 9), (3, 7), (32, 12), (2, 64)):
         pieces = torch.randint(5, 100, (rows, length), generator=draw)
         pieces[-1, length // 3] = tokenizer.sep_token_id
         mask = torch.ones_like(pieces)
@@ -97,11 +97,11 @@ def test_an_interruption_changes_nothing(tmp_path: Path) -> None:
         {"architecture": "roberta", "pairs": True},
         {"architecture": "electra", "regression": True},
         {"several": True},
-        {"task": "token-classification"},
+        {"task": "token-classification", "exports": ["onnx", "onnx-int8"]},
     ],
 )
 def test_every_task_that_it_serves_is_learnt(tmp_path: Path, options: dict[str, Any]) -> None:
-    """The loss falls, and what is delivered answers rows in different ways."""
+    """The loss falls, and what is delivered answers rows in different ways: in ONNX too, piece by piece."""
     training = TRAINING | {"epochs": 6, "learning_rate": 0.02}
     spec = make_spec(tmp_path, [STEP | {"training": training}], **options, layers=1)
     report = run_to_end(spec, tmp_path / "out")
@@ -109,6 +109,8 @@ def test_every_task_that_it_serves_is_learnt(tmp_path: Path, options: dict[str, 
     assert np.mean(losses[-6:]) < 0.9 * np.mean(losses[:6])
     facts = inspect_checkpoint(tmp_path / "out" / "model")
     assert (facts.architecture, facts.labels) == ("bilstm", inspect_checkpoint(spec.model).labels)
+    assert len(report.files) == 1 + len(options.get("exports", ()))
+    assert verify(tmp_path / "out" / "artifacts").largest_difference < 1e-5
 
 
 def tiny_model(**settings: Any) -> Any:

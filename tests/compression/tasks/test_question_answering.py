@@ -1,6 +1,7 @@
 """Answers: counted as the official script does, learnt where they are, found over all windows."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ from compression.tasks.question_answering.behaviour import QuestionAnswering
 from compression.tasks.question_answering.resolution import QuestionAnsweringTask, QuestionColumns
 from compression.tasks.question_answering.scores import exact_match, f1
 from tests.checkpoints import make_tiny_checkpoint
+from tests.compression.jobs import make_spec
 
 TASK = QuestionAnsweringTask(
     columns=QuestionColumns(question="q", context="c", answers="a", answer_starts="s"),
@@ -80,3 +82,46 @@ def test_an_answer_that_is_not_where_it_should_be_is_refused(tmp_path: Path) -> 
     wrong = table("dog").set_column(3, "answer_starts", pa.array([["1"]]))
     with pytest.raises(InputError, match="row 1"):
         QuestionAnswering(TASK).encode(tokenizer, wrong)
+
+
+DROP = {"method": "layer_drop", "keep_layers": 1}
+
+
+def settled(folder: Path, **how: Any) -> QuestionAnsweringTask:
+    task = make_spec(folder, [DROP], task="question-answering", layers=2, **how).plan.task
+    assert isinstance(task, QuestionAnsweringTask)
+    return task
+
+
+def test_without_answers_it_must_be_said_whether_there_may_be_none(tmp_path: Path) -> None:
+    bare: Any = {"unlabelled": ["train", "validation"]}
+    with pytest.raises(InputError, match=r"set task\.may_be_unanswered") as refused:
+        settled(tmp_path / "a", **bare)
+    assert refused.value.problems[0].code == "unknown_if_unanswered"
+    assert refused.value.problems[0].place == "/task/may_be_unanswered"
+    for said in (True, False):
+        task = settled(tmp_path / str(said), **bare, settings={"may_be_unanswered": said})
+        assert task.may_be_unanswered is said
+
+
+def test_answers_tell_whether_there_may_be_none_unless_it_is_said(tmp_path: Path) -> None:
+    assert settled(tmp_path / "a").may_be_unanswered
+    assert not settled(tmp_path / "b", settings={"may_be_unanswered": False}).may_be_unanswered
+
+
+def test_windows_that_cannot_share_so_much_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="windows of 64 word pieces can share 19 at most, not 20") as refused:
+        settled(tmp_path / "a", settings={"doc_stride": 20})
+    assert refused.value.problems[0].place == "/task/doc_stride"
+    assert settled(tmp_path / "b", settings={"doc_stride": 19}).doc_stride == 19
+    assert settled(tmp_path / "c").doc_stride == 19
+
+
+def test_how_to_say_that_there_are_no_answers_is_told(tmp_path: Path) -> None:
+    rows: Any = dict.fromkeys(
+        ("train", "validation"), [{"title": "t", "question": "who", "context": "dog"}] * 4
+    )
+    with pytest.raises(InputError, match=r"name it in task\.columns\.answers, or set it to null"):
+        settled(tmp_path / "a", rows=rows)
+    null = {"columns": {"answers": None}, "may_be_unanswered": True}
+    assert settled(tmp_path / "b", rows=rows, settings=null).judged_by == "original"

@@ -1,6 +1,7 @@
 """Tags belong to words, whatever pieces these are cut into; entities are scored as seqeval scores them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -9,9 +10,13 @@ from seqeval import metrics as seqeval
 
 from compression.checkpoints.facts import Architecture
 from compression.checkpoints.loading import load_tokenizer
+from compression.data.summary import SplitName
+from compression.errors import InputError
+from compression.spec import RunSpec
 from compression.tasks.token_classification.behaviour import TokenClassification
 from compression.tasks.token_classification.resolution import TokenClassificationTask, TokenColumns
 from tests.checkpoints import make_tiny_checkpoint
+from tests.compression.jobs import make_spec, predictions_of, run_to_end
 
 LABELS = ["O", "B-a", "I-a", "B-b", "I-b"]
 TASK = TokenClassificationTask(
@@ -66,3 +71,61 @@ def test_scores_are_those_of_seqeval_whatever_the_rows(tmp_path: Path) -> None:
     for result in task.classes(logits, data):
         assert result.f1 == pytest.approx(report[result.label]["f1-score"])
         assert result.rows == report[result.label]["support"]
+
+
+DROP = {"method": "layer_drop", "keep_layers": 1, "recovery": {"max_steps": 1, "batch_size": 8}}
+TAGGED = {"tokens": ["good", "dog"], "tags": ["B-thing", "O"]}
+UNTAGGED = {"tokens": ["good", "dog"], "tags": []}
+NO_WORDS: dict[str, list[str]] = {"tokens": [], "tags": []}
+
+
+def test_rows_to_learn_from_are_tagged_by_the_original_where_they_have_no_tags(tmp_path: Path) -> None:
+    rows: dict[SplitName, Any] = {
+        "train": [TAGGED, UNTAGGED, NO_WORDS] * 8,
+        "validation": [TAGGED, NO_WORDS] * 4,
+    }
+    spec = make_spec(tmp_path, [DROP], task="token-classification", layers=2, rows=rows)
+    assert spec.plan.task.judged_by == "labels"
+    assert run_to_end(spec, tmp_path / "out").metric == "f1"
+
+
+def test_rows_to_measure_by_are_all_tagged_or_none(tmp_path: Path) -> None:
+    def judged_by(*rows: dict[str, list[str]]) -> str:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        own: dict[SplitName, Any] = {"validation": list(rows)}
+        spec = make_spec(folder, [DROP], task="token-classification", layers=2, rows=own)
+        return spec.plan.task.judged_by
+
+    assert judged_by(UNTAGGED, NO_WORDS, UNTAGGED) == "original"
+    with pytest.raises(InputError, match="'tags' is empty in 1 rows") as refused:
+        judged_by(TAGGED, UNTAGGED, NO_WORDS)
+    assert refused.value.code == "missing_labels"
+
+
+def test_a_word_without_a_tag_is_named(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(make_tiny_checkpoint(tmp_path, task="token-classification"))
+    table = pa.table({"tokens": [["a"], ["the", "dog"]], "tags": [["O"], ["B-a", ""]]})
+    with pytest.raises(InputError, match="row 2: word 2 has no tag") as refused:
+        TokenClassification(TASK).encode(tokenizer, table)
+    assert refused.value.code == "missing_tag"
+
+
+def test_entities_are_known_by_the_tags_of_the_dataset_where_the_model_has_no_names(tmp_path: Path) -> None:
+    numbered = ("LABEL_0", "LABEL_1", "LABEL_2")
+    meaning = {"O": "LABEL_0", "B-thing": "LABEL_2", "I-thing": "LABEL_1"}
+
+    def spec(meaning: dict[str, str]) -> RunSpec:
+        folder = tmp_path / str(len(meaning))
+        settings = {"labels": meaning}
+        return make_spec(
+            folder, [DROP], task="token-classification", layers=2, labels=numbered, settings=settings
+        )
+
+    report = run_to_end(spec(meaning), tmp_path / "out")
+    assert (report.metric, [result.label for result in report.before.classes]) == ("f1", ["thing"])
+    rows = predictions_of(tmp_path / "out")
+    true, said = ([row[name] for row in rows] for name in ("tags", "before_answer"))
+    assert report.before.metrics["f1"].value == pytest.approx(seqeval.f1_score(true, said))
+    with pytest.raises(InputError, match="none of them means 'LABEL_1'") as refused:
+        spec({tag: label for tag, label in meaning.items() if tag != "I-thing"})
+    assert refused.value.problems[0].place == "/task/labels"
