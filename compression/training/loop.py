@@ -134,6 +134,8 @@ class _Run:
 
     def _optimize(self, batch: Batch, fraction: float) -> None:
         loss = self.objective.loss(batch)
+        if not loss.requires_grad:
+            return  # none of the rows drew what is trained
         torch.autograd.backward(loss)
         self.weights.step(
             self._learning_rate(fraction), self.training.clip_norm, self.objective.outside_share
@@ -234,9 +236,12 @@ class _Run:
         self.step = self.started_at_step = checkpoint.step
         self.evaluated_at = checkpoint.state["evaluated_at"]
         self.weights.put_state(checkpoint.section("weights"))
-        self.losses = [checkpoint.tensors[f"loss.{i}"] for i in range(len(checkpoint.section("loss")))]
+        losses = checkpoint.section("loss")
+        self.losses = [losses[str(i)].to(self.context.device) for i in range(len(losses))]
         self.in_vain = checkpoint.state["in_vain"]
         if checkpoint.state["best_score"] is not None:
             good, loyal = checkpoint.state["best_score"]
             self.best_score = good, loyal
             self.best = checkpoint.tensors["best"].to(self.context.device)
+        # A validation that was interrupted finds the model as the step before it had set it up.
+        self.objective.prepare(self.step - 1, (self.step - 1) / self.total)

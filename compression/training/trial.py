@@ -21,7 +21,8 @@ def train_briefly(
 ) -> None:
     """Train for `steps` steps at the full learning rate, the same batches and random numbers at every call."""
     dtype = context.dtype_for(training)
-    order = epoch_batches(data.train, training.batch_size, context.seed, 0)
+    by_length = training.batching == "by_length"
+    order = epoch_batches(data.train, training.batch_size, context.seed, 0, by_length=by_length)
     with fast_layers(objective.model, context.device):
         weights = MixedPrecision(objective.model, objective.trained(), dtype, training.weight_decay)
         objective.model.train()

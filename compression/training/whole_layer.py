@@ -9,6 +9,7 @@ alone, as in classification, the last layer computes nothing for the others.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import nn
@@ -242,10 +243,12 @@ def _for_keys(mask: torch.Tensor | None, keys: int, length: int, like: torch.Ten
 
 
 class WholeLayer:
-    """The forward of a layer as two operations; `fits` tells whether it would be the layer's own."""
+    """The forward of a layer as two operations; `fits` tells whether it would be the layer's own.
+
+    It knows the layer's parts alone: a layer that a method lets go of is gone with its forward.
+    """
 
     def __init__(self, layer: nn.Module, anatomy: Anatomy, form: PostNorm, heads: int) -> None:
-        self.layer = layer
         self.heads = heads
         self.first_only = False
         first, second = anatomy.norms
@@ -254,16 +257,15 @@ class WholeLayer:
         self.dropouts = [layer.get_submodule(path) if path else None for path in form.dropouts]
         self.activation = layer.get_submodule(form.activation)
 
-    @property
-    def fits(self) -> bool:
+    def fits(self, layer: nn.Module) -> bool:
         """Whether every part is what the operation takes it for, trained as a whole, and watched by nobody."""
         *maps, first, inner, outer, second = self.parts
-        inside = [module for module in self.layer.modules() if module is not self.layer]
+        inside = [module for module in layer.modules() if module is not layer]
         return (
             all(type(part) is nn.Linear and part.bias is not None for part in (*maps, inner, outer))
             and all(type(part) is nn.LayerNorm for part in (first, second))
             and isinstance(self.activation, GELUActivation)
-            and len({parameter.requires_grad for parameter in self.layer.parameters()}) == 1
+            and len({parameter.requires_grad for parameter in layer.parameters()}) == 1
             and not any(module._forward_hooks or module._forward_pre_hooks for module in inside)
         )
 
@@ -287,21 +289,21 @@ class WholeLayer:
 @contextmanager
 def fast_layers(model: PreTrainedModel, device: torch.device) -> Iterator[None]:
     """On a CPU, let layers of the model work by two operations each while this lasts, where they have the form."""
-    whole: list[WholeLayer] = []
+    whole = WeakSet[nn.Module]()  # a layer that is let go of meanwhile must not be kept in memory by this
     if device.type == "cpu":
         speed_up_training_on_cpu(model)
-        whole = list(_whole_layers(model))
-    for forward in whole:
-        forward.layer.forward = forward
+        for layer, forward in _whole_layers(model):
+            layer.forward = forward
+            whole.add(layer)
     try:
         yield
     finally:
-        for forward in whole:
-            del forward.layer.forward
+        for layer in whole:
+            del layer.forward
 
 
-def _whole_layers(model: PreTrainedModel) -> Iterator[WholeLayer]:
-    """Of all layers that fit, those too that are part of a module."""
+def _whole_layers(model: PreTrainedModel) -> Iterator[tuple[nn.Module, WholeLayer]]:
+    """All layers that fit, those too that are part of a module, each with its forward."""
     anatomy = anatomy_of(model)
     if anatomy.post_norm is None:
         return
@@ -311,9 +313,9 @@ def _whole_layers(model: PreTrainedModel) -> Iterator[WholeLayer]:
     for module in layers.modules():
         if all(_has(module, path) for path in (*anatomy.attention, *anatomy.feed_forward, *anatomy.norms)):
             forward = WholeLayer(module, anatomy, anatomy.post_norm, heads)
-            if forward.fits:
+            if forward.fits(module):
                 forward.first_only = module in last
-                yield forward
+                yield module, forward
 
 
 def _ends(element: nn.Module) -> list[nn.Module]:

@@ -10,7 +10,7 @@ from compression.checkpoints.traits import Trait, architectures_with, what_it_la
 from compression.errors import InputError, Problem
 from compression.methods.layer_choice import LayerChoice, equal_modules
 from compression.methods.shape import ModelShape
-from compression.settings import Settings
+from compression.settings import Settings, on_top_of
 from compression.training.params import Distillation, Training
 
 Weight = Annotated[float, Field(ge=0, le=10_000)]
@@ -134,13 +134,11 @@ class DistillParams(Settings):
     def _apply_preset(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        student, training = given.get("student"), given.get("training", {})
+        student = given.get("student")
         recurrent = isinstance(student, dict) and student.get("type") == "bilstm"
         name = given.get("preset", "bilstm" if recurrent else "soft_targets")
-        preset = cls.PRESETS.get(name, {})
-        if isinstance(training, dict):
-            training = {**preset.get("training", {}), **training}
-        return {**preset, **given, "preset": name, "training": training}
+        merged = on_top_of(cls.PRESETS.get(name, {}), given, "training", "distillation", "patient")
+        return {**merged, "preset": name}
 
     @property
     def trains(self) -> Training:

@@ -10,6 +10,7 @@ from compression.context import Context, TaskData
 from compression.data.batches import collate, epoch_batches
 from compression.losses import masked_mean
 from compression.methods.layer_drop.params import RULES, LayerDropParams, Strategy, kept_by_rule
+from compression.tasks.behaviour import behaviour_of
 from compression.tasks.columns import goodness
 from compression.training.trial import metric_now
 
@@ -76,7 +77,7 @@ def layer_similarities(model: PreTrainedModel, data: TaskData, context: Context)
         for rows in batches:
             batch = collate(data.train, rows, context.device)
             mask = batch.attention_mask
-            model(**batch.inputs)
+            behaviour_of(data.task).logits(model, batch)
             context.stop_if_requested()
     finally:
         for handle in hooks:

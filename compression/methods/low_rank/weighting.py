@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from compression.context import Context, TaskData
 from compression.data.batches import collate, epoch_batches
 from compression.methods.low_rank.params import LowRankParams
+from compression.tasks.behaviour import behaviour_of
 from compression.training.objectives import TaskObjective
 
 BATCH = 32
@@ -76,7 +77,7 @@ def _input_sizes(
         hooks.append(module.register_forward_pre_hook(_adding_to(squares[name])))
     try:
         for batch in _batches(data, rows, context):
-            model(**collate(data.train, batch, context.device).inputs)
+            behaviour_of(data.task).logits(model, collate(data.train, batch, context.device))
             context.stop_if_requested()
     finally:
         for hook in hooks:

@@ -27,13 +27,13 @@ def run(model: PreTrainedModel, data: TaskData, params: QuantizeParams, context:
         bits = context.decide("bits", lambda: bits_of_matrices(model, data, params, context))
         put_form(model, bits=bits, group_size=params.group_size)
         context.note(_in_words(bits, model))
-    if params.recovery is not None:
-        teacher = teacher_logits(model, data, params.distillation, params.recovery, context)
+    if params.trains is not None:
+        teacher = teacher_logits(model, data, params.distillation, params.trains, context)
         if bits:
             learn_in_groups(model, bits, params.group_size)
         else:
             learn_rounded(model)
-        train(TaskObjective(model, params.distillation, teacher), data, params.recovery, context)
+        train(TaskObjective(model, params.distillation, teacher), data, params.trains, context)
         learn_exactly(model)
     return model
 

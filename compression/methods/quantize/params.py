@@ -8,7 +8,7 @@ from compression.checkpoints.facts import Architecture, TaskType
 from compression.checkpoints.traits import architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
 from compression.methods.shape import ModelShape
-from compression.training.params import Distillation, GentleTraining, Recovered
+from compression.training.params import Distillation, GentleTraining, Recovered, Training
 
 FEWEST, MOST = 2, 4
 """Bits of a weight in groups."""
@@ -49,7 +49,8 @@ class QuantizeParams(Recovered):
     """`group-wise`: training rows whose gradients tell the Hessian."""
     recovery: GentleTraining | None = None
     """Quantisation-aware training before weights are stored in 8 bits or fewer: the model learns with its numbers
-    rounded. Worth it where the metric drops by more than half a point without it, as it does in 2 bits."""
+    rounded. Worth it where the metric drops by more than half a point without it, as it does in 2 bits. For 8 bits it
+    computes in float32 whatever `precision` says: bfloat16 would round again, and by as much."""
     distillation: Distillation | None = None
     """A pull towards the logits of the model before this step during recovery."""
 
@@ -78,6 +79,13 @@ class QuantizeParams(Recovered):
     def in_8_bit_file(self) -> bool:
         """Whether the result is an ONNX file."""
         return self.scheme in ("int8-dynamic", "int8-static")
+
+    @property
+    def trains(self) -> Training | None:
+        """The training that this step does, for plans and estimates."""
+        if self.recovery is None or not self.in_8_bit_file:
+            return self.recovery
+        return self.recovery.model_copy(update={"precision": "float32"})
 
     def resulting(self, shape: ModelShape) -> ModelShape:
         """The shape this step leaves: quantisation changes none.

@@ -1,7 +1,7 @@
 """Layers that compute in float with the numbers that few bits will leave them (quantisation-aware training).
 
-Forwards, numbers are rounded exactly as they will be: for an 8-bit file weights and inputs, as in
-`compression.export.int8`; for codes in groups the weights, as in `compression.checkpoints.few_bits`. Backwards,
+Forwards, numbers are rounded as they will be: for an 8-bit file weights and inputs, as `compression.export.int8` does
+with the ranges of each batch; for codes in groups the weights, as in `compression.checkpoints.few_bits`. Backwards,
 rounding counts as the identity (straight-through estimator: Bengio et al. 2013; Q8BERT, section 2.2).
 """
 

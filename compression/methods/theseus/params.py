@@ -10,7 +10,7 @@ from compression.errors import InputError, Problem
 from compression.methods.layer_choice import LayerChoice, equal_modules, growing_modules
 from compression.methods.shape import ModelShape
 from compression.methods.theseus.schedules import LinearSchedule, Schedule
-from compression.settings import Settings
+from compression.settings import Settings, on_top_of
 from compression.training.params import Distillation, Training
 
 
@@ -84,14 +84,10 @@ class TheseusParams(Settings):
     @model_validator(mode="before")
     @classmethod
     def _apply_preset(cls, given: Any) -> Any:
-        preset = cls.PRESETS.get(given.get("preset", "fast")) if isinstance(given, dict) else None
-        if not preset:
+        if not isinstance(given, dict):
             return given
-        merged = {**preset, **given}
-        for part in ("training", "distillation"):
-            if isinstance(given.get(part), dict):
-                merged[part] = {**preset.get(part, {}), **given[part]}
-        return merged
+        preset = cls.PRESETS.get(given.get("preset", "fast"), {})
+        return on_top_of(preset, given, "training", "distillation")
 
     @model_validator(mode="after")
     def _modules_agree(self) -> Self:

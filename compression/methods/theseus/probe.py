@@ -17,7 +17,10 @@ def best_initialization(
     """The choice whose successor has the lowest validation loss after `probe_steps` steps with all modules replaced.
 
     Every choice is trained on the same batches with the same dropout; choices that name the same layers count once.
+    No more steps are made than the training has: the teacher has answered no other rows. Where no choice can be told
+    from the others, it is the default.
     """
+    steps = min(params.probe_steps, params.training.steps(len(data.train)))
 
     def find() -> LayerChoice:
         losses: dict[LayerChoice, float] = {}
@@ -27,23 +30,21 @@ def best_initialization(
             layers = tuple(chosen_layers(choice, [len(module.predecessor) for module in objective.modules]))
             if layers not in sources:
                 sources.add(layers)
-                losses[choice] = _loss_after(objective, data, params, context)
-        best = min(losses, key=lambda choice: losses[choice])
+                losses[choice] = _loss_after(objective, data, params, steps, context)
+        best = min(losses, key=lambda choice: (losses[choice], choice != "module_last"))
         found = ", ".join(f"{choice} {loss:.4f}" for choice, loss in losses.items())
-        context.note(
-            f"theseus: validation loss after {params.probe_steps} steps by initialization: {found}; kept: {best}"
-        )
+        context.note(f"theseus: validation loss after {steps} steps by initialization: {found}; kept: {best}")
         return best
 
     return context.decide("initialization", find)
 
 
 def _loss_after(
-    objective: TheseusObjective, data: TaskData, params: TheseusParams, context: Context
+    objective: TheseusObjective, data: TaskData, params: TheseusParams, steps: int, context: Context
 ) -> float:
     at_once = params.schedule.model_copy(update={"full_at": 0.0, "stagger": 0.0})
     objective.params = params.model_copy(update={"schedule": at_once})
-    train_briefly(objective, data, params.training, context, params.probe_steps)
+    train_briefly(objective, data, params.training, context, steps)
     objective.teacher_logits = None  # they are those of the training rows
     loss = validation_loss(objective, data, context)
     return loss if math.isfinite(loss) else math.inf

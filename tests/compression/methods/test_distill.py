@@ -55,6 +55,11 @@ def test_a_preset_fills_in_what_is_not_said() -> None:
     params = DistillParams.model_validate({"preset": "distilbert", "cosine_weight": 1})
     assert (params.initialization, params.cosine_weight, params.distillation.weight) == ("spread", 1, 0.7)
     assert DistillParams.model_validate({"preset": "patient"}).patient is not None
+    patient = {"preset": "patient", "distillation": {"weight": 0.2}, "patient": {"weight": 0.4}}
+    params = DistillParams.model_validate(patient)
+    assert (params.distillation.weight, params.distillation.temperature) == (0.2, 10)
+    assert params.patient is not None
+    assert (params.patient.weight, params.patient.layers) == (0.4, "skip")
     with pytest.raises(ValidationError):
         DistillParams.model_validate({"preset": "other"})
 

@@ -1,6 +1,7 @@
 """Quantisation: what is rounded, how it is trained for, and what the report is about."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -25,6 +26,7 @@ from compression.methods.quantize.rounded import (
     round_rows,
     round_states,
 )
+from compression.training.params import Training
 from tests.checkpoints import make_tiny_checkpoint
 from tests.compression.jobs import TRAINING, make_spec, run_to_end
 
@@ -126,6 +128,22 @@ def test_gradients_pass_the_rounding(tmp_path: Path) -> None:
     )
     learn_exactly(model)
     torch.testing.assert_close(model(input_ids=ids).logits, exact)
+
+
+def test_eight_bits_are_learnt_in_float32_and_codes_in_groups_in_the_short_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Numbers that are rounded to 8 bits would be rounded by bfloat16 again, by as much."""
+    seen = []
+
+    def training(objective: Any, data: Any, training: Training, context: Any) -> None:
+        seen.append(training.precision)
+
+    monkeypatch.setattr("compression.methods.quantize.method.train", training)
+    for scheme in ("int8-dynamic", "int8-static", "group-wise"):
+        step = {"method": "quantize", "scheme": scheme, "recovery": TRAINING}
+        run_to_end(make_spec(tmp_path / scheme, [step]), tmp_path / f"{scheme}-out")
+    assert seen == ["float32", "float32", "auto"]
 
 
 def test_recovery_trains_what_the_file_holds(tmp_path: Path) -> None:

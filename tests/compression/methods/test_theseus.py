@@ -17,6 +17,7 @@ from compression.checkpoints.loading import load_model, open_source
 from compression.context import Context
 from compression.data.batches import Batch
 from compression.errors import Stopped
+from compression.evaluation.predict import predict
 from compression.events import EventWriter, parse_event
 from compression.methods.layer_choice import LayerChoice
 from compression.methods.theseus.method import wrap
@@ -294,7 +295,9 @@ def test_a_probe_is_not_repeated_after_an_interruption_and_changes_nothing(tmp_p
         assert report.notes == whole.notes
 
 
-def test_training_stops_when_patience_is_spent_once_the_successor_is_whole(tmp_path: Path) -> None:
+def test_training_stops_when_patience_is_spent_once_the_successor_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     training = TRAINING | {"epochs": 20, "patience": 2, "learning_rate": 1e-12}
     schedule = {"type": "constant", "full_at": 0.5}
     step = {"method": "theseus", "successor_layers": 2, "schedule": schedule, "training": training}
@@ -303,12 +306,49 @@ def test_training_stops_when_patience_is_spent_once_the_successor_is_whole(tmp_p
     # 6 steps an epoch, validated after each; whole from step 60 on, and then in vain at steps 66 and 72.
     assert [point.step for point in report.curves["eval.accuracy"]][-2:] == [66, 72]
 
-    with pytest.raises(Stopped):
-        run(spec, tmp_path / "stopped", EventWriter(io.StringIO()), stop_after(80))
+    validations = 0
+
+    def counted(*arguments: Any) -> Any:
+        nonlocal validations
+        validations += 1
+        return predict(*arguments)
+
+    monkeypatch.setattr("compression.training.loop.predict", counted)
+    with pytest.raises(Stopped):  # in the middle of the validation after step 66
+        run(spec, tmp_path / "stopped", EventWriter(io.StringIO()), lambda: validations == 11)
     newest = max((tmp_path / "stopped" / "checkpoints").glob("*.safetensors"))
+    assert newest.stem.endswith("66")
     runtime = spec.runtime.model_copy(update={"resume_from": newest})
-    run_to_end(spec.model_copy(update={"runtime": runtime}), tmp_path / "again")
+    report = run_to_end(spec.model_copy(update={"runtime": runtime}), tmp_path / "again")
+    assert [point.step for point in report.curves["eval.accuracy"]][-2:] == [66, 72]
     assert weights_of(tmp_path / "again") == weights_of(tmp_path / "out")
+
+
+def test_a_last_batch_in_which_no_row_draws_a_successor_trains_nothing(tmp_path: Path) -> None:
+    spec_of = {
+        "method": "theseus", "successor_layers": 2, "gates": "example",
+        "schedule": {"type": "constant", "rate": 0.02, "full_at": 1.0},
+        "training": TRAINING | {"batch_size": 47, "epochs": 6},
+    }  # fmt: skip
+    run_to_end(make_spec(tmp_path, [spec_of]), tmp_path / "out")
+
+
+def test_a_probe_takes_no_more_steps_than_the_training_whose_rows_the_teacher_knows(tmp_path: Path) -> None:
+    training = TRAINING | {"max_steps": 2, "batching": "padded"}
+    step = {"method": "theseus", "successor_layers": 2, "initialization": "probe", "distillation": {}}
+    report = run_to_end(make_spec(tmp_path, [step | {"training": training}]), tmp_path / "out")
+    (note,) = (note for note in report.notes if note.startswith("theseus: validation loss"))
+    assert "after 2 steps" in note
+    assert "inf" not in note
+
+
+def test_a_probe_that_tells_nothing_keeps_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compression.methods.theseus.probe.validation_loss", lambda *_: float("nan"))
+    step = {"method": "theseus", "successor_layers": 2, "initialization": "probe", "training": TRAINING}
+    report = run_to_end(make_spec(tmp_path, [step]), tmp_path / "out")
+    assert any(note.endswith("kept: module_last") for note in report.notes)
 
 
 def test_options_survive_an_interruption(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The layer as one operation beside the layers of transformers."""
 
+import weakref
 from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
@@ -125,6 +126,16 @@ def test_a_layer_that_is_looked_at_gives_all_its_states() -> None:
         assert is_whole(layers[-1])
         model(**inputs(9, padded=False))
     assert seen == [torch.Size([3, 9, 48])] * 2
+
+
+def test_a_layer_that_is_let_go_of_is_gone() -> None:
+    model = tiny("bert")
+    layers = anatomy_of(model).layers_of(model)
+    with fast_layers(model, CPU):
+        dropped = weakref.ref(layers[0])
+        del layers[0]
+        assert dropped() is None
+    assert not any(is_whole(layer) for layer in layers)
 
 
 def test_layers_of_another_form_are_left_alone() -> None:
