@@ -1,0 +1,95 @@
+"""The terms of distillation beside what transformers shows of the same two models."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from compression.checkpoints.loading import load_model, open_source
+from compression.context import Context
+from compression.data.batches import collate
+from compression.events import EventWriter
+from compression.losses import attention_loss, cosine_loss, masked_mse, patient_loss
+from compression.methods.distill.objective import DistillObjective
+from compression.methods.distill.params import DistillParams
+from tests.checkpoints import make_tiny_checkpoint
+from tests.compression.encoded import classification, of_rows
+
+CPU = torch.device("cpu")
+BATCH = collate(of_rows(classification(), np.array([1, 0]), [3, 5]), np.array([0, 1]), CPU)
+MASK = BATCH.attention_mask
+
+
+def load(folder: Path, layers: int, seed: int) -> PreTrainedModel:
+    source = open_source(make_tiny_checkpoint(folder, layers=layers, seed=seed))
+    model = load_model(source.folder, source.facts, CPU)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    model.train()
+    return model
+
+
+def hidden(model: PreTrainedModel, layer: int) -> torch.Tensor:
+    """States after a layer, counted from 1."""
+    states: torch.Tensor = model(**BATCH.inputs, output_hidden_states=True).hidden_states[layer]
+    return states
+
+
+def scores(model: PreTrainedModel, layer: int) -> torch.Tensor:
+    attention = model.get_submodule(f"bert.encoder.layer.{layer - 1}.attention.self")
+    heads = int(model.config.num_attention_heads)
+    query, key = (
+        getattr(attention, name)(hidden(model, layer - 1)).unflatten(-1, (heads, -1)).transpose(1, 2)
+        for name in ("query", "key")
+    )
+    found: torch.Tensor = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
+    return found
+
+
+def loss_of(tmp_path: Path, **terms: Any) -> tuple[float, PreTrainedModel, PreTrainedModel]:
+    student, teacher = load(tmp_path / "student", 2, seed=5), load(tmp_path / "teacher", 4, seed=6)
+    context = Context(
+        source=open_source(tmp_path / "teacher"), device=CPU, dtype=torch.float32, seed=0,
+        emit=EventWriter(io.StringIO()), stop_requested=lambda: False, checkpoint_folder=tmp_path,
+        checkpoint_seconds=60, total_steps=1,
+    )  # fmt: skip
+    params = DistillParams.model_validate({"student_layers": 2, **terms})
+    answers = torch.zeros(2, 2)
+    return (
+        float(DistillObjective(student, teacher, lambda _: answers, params, context).loss(BATCH)),
+        load(tmp_path / "student", 2, seed=5),
+        load(tmp_path / "teacher", 4, seed=6),
+    )
+
+
+@pytest.mark.parametrize("term", ["cosine", "hidden", "attention", "skip", "last"])
+@torch.no_grad()
+def test_a_term_is_its_weight_times_what_the_models_differ_by(tmp_path: Path, term: str) -> None:
+    settings: dict[str, dict[str, Any]] = {
+        "cosine": {"cosine_weight": 0.7},
+        "hidden": {"hidden_weight": 0.7},
+        "attention": {"attention_weight": 0.7},
+        "skip": {"patient": {"weight": 0.7, "layers": "skip"}},
+        "last": {"patient": {"weight": 0.7, "layers": "last"}},
+    }
+    found, student, teacher = loss_of(tmp_path, **settings[term])
+    without, *_ = loss_of(tmp_path)
+    pairs = ((1, 2), (2, 4))
+    match term:
+        case "cosine":
+            expected = cosine_loss(hidden(student, 2), hidden(teacher, 4), MASK)
+        case "hidden":
+            terms = [masked_mse(hidden(student, s), hidden(teacher, t), MASK) for s, t in pairs]
+            expected = torch.stack(terms).mean()
+        case "attention":
+            terms = [attention_loss(scores(student, s), scores(teacher, t), MASK) for s, t in pairs]
+            expected = torch.stack(terms).mean()
+        case _:
+            first = hidden(student, 1)[:, :1], hidden(teacher, 2 if term == "skip" else 3)[:, :1]
+            expected = patient_loss(*first)
+    assert found - without == pytest.approx(0.7 * float(expected), rel=1e-3)
