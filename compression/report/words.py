@@ -19,6 +19,7 @@ _METRIC_NAMES = {
     "perplexity": "Perplexity",
     "cosine": "Cosine with the original",
     "loyalty": "Agreement with the original",
+    "probability_loyalty": "Probability loyalty",
     "mcc": "Matthews correlation",
     "pearson": "Pearson correlation",
     "spearman": "Spearman correlation",

@@ -182,10 +182,7 @@ class _Run:
         self.context.emit(ProgressEvent(step=done, total=self.context.total_steps, eta_seconds=left))
 
     def evaluate_if_due(self) -> None:
-        """Validate, and keep the weights if they are the best so far.
-
-        Of equals those closer to the original are kept, and of these the later, which trained longer.
-        """
+        """Validate, and keep the weights if they are the best so far; of equals the later, which trained longer."""
         rows = self.data.selection
         due = self.step % self.evaluation_every == 0 or self.step == self.total
         if rows is None or not due or self.step == self.evaluated_at:
@@ -194,14 +191,18 @@ class _Run:
         logits = predict(self.objective.model, rows, self._stop_between_batches)
         self.evaluated_at = self.step
         value = task.score(self.data.metric, logits, rows)
-        self.context.tell(self.step, {f"eval.{self.data.metric}": value})
-        good = goodness(self.data.metric, value)
-        better = good > self.best_score[0]
+        told, score = {f"eval.{self.data.metric}": value}, (goodness(self.data.metric, value), 0.0)
+        if self.data.reference is not None:
+            loyal = task.closeness(self.data.reference, logits, rows)
+            told["eval.probability_loyalty"], score = loyal, (score[0], loyal)
+        self.context.tell(self.step, told)
+        if self.training.best_by == "loyalty":
+            score = score[1], score[0]
+        better = score[0] > self.best_score[0]
         deliverable = self.objective.deliverable(self.step)
         self.in_vain = 0 if better or not (deliverable and self.objective.settled) else self.in_vain + 1
-        loyal = 0.0 if self.data.reference is None else task.closeness(self.data.reference, logits, rows)
-        if deliverable and (good, loyal) >= self.best_score:
-            self.best_score = good, loyal
+        if deliverable and score >= self.best_score:
+            self.best_score = score
             self.best = self.weights.weights()
         if self.step * 2 >= self.total and (doubt := task.doubt(logits, rows)):
             code, message = doubt
@@ -240,8 +241,8 @@ class _Run:
         self.losses = [losses[str(i)].to(self.context.device) for i in range(len(losses))]
         self.in_vain = checkpoint.state["in_vain"]
         if checkpoint.state["best_score"] is not None:
-            good, loyal = checkpoint.state["best_score"]
-            self.best_score = good, loyal
+            first, second = checkpoint.state["best_score"]
+            self.best_score = first, second
             self.best = checkpoint.tensors["best"].to(self.context.device)
         # A validation that was interrupted finds the model as the step before it had set it up.
         self.objective.prepare(self.step - 1, (self.step - 1) / self.total)

@@ -23,9 +23,13 @@ class Training(Settings):
     clip_norm: Annotated[float, Field(gt=0)] = 0.3
     """Gradients of the trained parameters are scaled down to this norm."""
     evaluations_per_epoch: Annotated[int, Field(ge=1, le=100)] = 2
-    """Validations per pass; the best weights seen are kept, of equals those that agree more with the original."""
+    """Validations per pass; the best weights seen are kept."""
+    best_by: Literal["metric", "loyalty"] = "metric"
+    """What is best: the metric, and of equals what agrees more with the original; or, for users who must not notice the
+    change, the agreement with the original's outputs (probability loyalty), and of equals the metric."""
     patience: Annotated[int, Field(ge=1, le=1000)] | None = None
-    """Training stops after so many validations in a row that were not better; null to make all the steps."""
+    """Training stops after so many validations in a row whose metric, or loyalty, was not better; null to make all the
+    steps."""
     precision: Literal["auto", "float32"] = "auto"
     """What layers compute in: `auto` is bfloat16 where the machine multiplies it natively."""
     batching: Literal["by_length", "padded"] = "by_length"
