@@ -1,14 +1,17 @@
 """The loss of a student: the task's, the pull to the teacher's logits, and terms on what lies before them."""
 
+from collections.abc import Iterator
 from itertools import accumulate
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from compression.context import Context
 from compression.data.batches import Batch
 from compression.losses import attention_loss, cosine_loss, masked_mse, patient_loss
 from compression.methods.distill.params import DistillParams
+from compression.training.loop import seed_step
 from compression.training.objectives import TaskObjective
 from compression.training.states import States, Teacher
 from compression.training.teacher import TeacherLogits
@@ -18,7 +21,8 @@ class DistillObjective(TaskObjective):
     """(1 - a) * task + a * T^2 * KL + the weighted terms of the params.
 
     `teacher` is the original; `teacher_logits` gives its logits for a batch of training rows. The states of both are
-    caught for the layers alone that a term compares.
+    caught for the layers alone that a term compares. Hidden states of a student of another width H' are multiplied by
+    a learnt matrix (H', H) before, one for all layers (Jiao et al. 2020, equation 8).
     """
 
     def __init__(
@@ -38,11 +42,21 @@ class DistillObjective(TaskObjective):
             hidden |= dict([max(self.ends.items())])
         seen_in_student = {*hidden, *(self.inner if params.patient else {})}
         seen_in_teacher = {*hidden.values(), *(self.inner.values() if params.patient else ())}
+        self.projection: nn.Linear | None = None
+        if params.hidden_weight and student.config.hidden_size != teacher.config.hidden_size:
+            seed_step(context, 0)
+            width, wanted = int(student.config.hidden_size), int(teacher.config.hidden_size)
+            self.projection = nn.Linear(width, wanted, bias=False).to(teacher.device)
         self.teacher: Teacher | None = None
         if seen_in_student or attention:
             dtype = context.dtype_for(params.training)
             self.teacher = Teacher(teacher, seen_in_teacher, attention.values(), dtype)
             self.states = States(student, seen_in_student, attention)
+
+    def trained(self) -> Iterator[nn.Parameter]:
+        yield from super().trained()
+        if self.projection is not None:
+            yield from self.projection.parameters()
 
     def loss(self, batch: Batch) -> torch.Tensor:
         loss = super().loss(batch)
@@ -66,12 +80,18 @@ class DistillObjective(TaskObjective):
             ]
             total = total + params.patient.weight * patient_loss(*first)
         if params.hidden_weight:
-            terms = [masked_mse(student.hidden[s], teacher.hidden[t], mask) for s, t in self.ends.items()]
+            terms = [
+                masked_mse(self._projected(student.hidden[s]), teacher.hidden[t], mask)
+                for s, t in self.ends.items()
+            ]
             total = total + params.hidden_weight * torch.stack(terms).mean()
         if params.attention_weight:
             terms = [attention_loss(student.scores(s), teacher.scores(t), mask) for s, t in self.ends.items()]
             total = total + params.attention_weight * torch.stack(terms).mean()
         return total
+
+    def _projected(self, states: torch.Tensor) -> torch.Tensor:
+        return states if self.projection is None else self.projection(states.float())
 
     def release(self) -> None:
         if self.teacher is not None:

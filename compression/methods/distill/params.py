@@ -109,7 +109,8 @@ class DistillParams(Settings):
     """Weight of 1 - cosine of the last hidden states (DistilBERT)."""
     patient: PatientTerm | None = None
     hidden_weight: Weight = 0.0
-    """Weight of the mean squared difference of hidden states, each student layer against the last of its part."""
+    """Weight of the mean squared difference of hidden states, each student layer against the last of its part; those of
+    a student of another width go through a learnt projection."""
     attention_weight: Weight = 0.0
     """Weight of the mean squared difference of attention scores before the softmax, of the same layers."""
     training: Training = Training()
@@ -206,21 +207,19 @@ class DistillParams(Settings):
 
     def _check_given(self, student: ModelShape, shape: ModelShape) -> None:
         """Refuse terms that compare what cannot be compared."""
-        if student.layers > shape.layers and (self.compares_states or self.attention_weight):
+        compares_directly = self.cosine_weight or self.patient
+        if student.layers > shape.layers and (
+            compares_directly or self.hidden_weight or self.attention_weight
+        ):
             message = f"the student has {student.layers} layers, the model {shape.layers}: its layers cannot be paired"
             raise InputError(Problem("student_too_deep", message, "/student/model"))
-        if student.hidden_size != shape.hidden_size and self.compares_states:
+        if student.hidden_size != shape.hidden_size and compares_directly:
             message = (
                 f"the student's states have {student.hidden_size} numbers, the model's {shape.hidden_size}: "
             )
-            message += "leave out the terms cosine_weight, patient and hidden_weight"
+            message += "leave out the terms cosine_weight and patient; hidden_weight projects them"
             raise InputError(Problem("student_differs", message, "/student/model"))
         self.partition(shape.layers)
-
-    @property
-    def compares_states(self) -> bool:
-        """Whether a term needs hidden states of the same size."""
-        return bool(self.cosine_weight or self.patient or self.hidden_weight)
 
 
 def _embedding(model: ModelFacts) -> str | None:

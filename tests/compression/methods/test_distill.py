@@ -91,7 +91,7 @@ def of_given(student: Path, **settings: Any) -> dict[str, Any]:
 def test_a_student_may_be_a_model_of_its_own(tmp_path: Path) -> None:
     """A narrower one here; interrupted, it ends as if it had not been."""
     student = make_tiny_checkpoint(tmp_path / "student", layers=2, hidden=8, seed=5)
-    spec = make_spec(tmp_path, [of_given(student, attention_weight=0.5)])
+    spec = make_spec(tmp_path, [of_given(student, attention_weight=0.5, hidden_weight=0.5)])
     report = run_to_end(spec, tmp_path / "out")
     (step,) = spec.plan.steps
     assert isinstance(step, DistillParams)

@@ -24,8 +24,8 @@ BATCH = collate(of_rows(classification(), np.array([1, 0]), [3, 5]), np.array([0
 MASK = BATCH.attention_mask
 
 
-def load(folder: Path, layers: int, seed: int) -> PreTrainedModel:
-    source = open_source(make_tiny_checkpoint(folder, layers=layers, seed=seed))
+def load(folder: Path, layers: int, seed: int, hidden: int = 16) -> PreTrainedModel:
+    source = open_source(make_tiny_checkpoint(folder, layers=layers, seed=seed, hidden=hidden))
     model = load_model(source.folder, source.facts, CPU)
     for module in model.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -51,17 +51,22 @@ def scores(model: PreTrainedModel, layer: int) -> torch.Tensor:
     return found
 
 
-def loss_of(tmp_path: Path, **terms: Any) -> tuple[float, PreTrainedModel, PreTrainedModel]:
-    student, teacher = load(tmp_path / "student", 2, seed=5), load(tmp_path / "teacher", 4, seed=6)
+def objective_of(
+    student: PreTrainedModel, teacher: PreTrainedModel, folder: Path, **terms: Any
+) -> DistillObjective:
     context = Context(
-        source=open_source(tmp_path / "teacher"), device=CPU, dtype=torch.float32, seed=0,
-        emit=EventWriter(io.StringIO()), stop_requested=lambda: False, checkpoint_folder=tmp_path,
+        source=open_source(folder), device=CPU, dtype=torch.float32, seed=0,
+        emit=EventWriter(io.StringIO()), stop_requested=lambda: False, checkpoint_folder=folder,
         checkpoint_seconds=60, total_steps=1,
     )  # fmt: skip
     params = DistillParams.model_validate({"student_layers": 2, **terms})
-    answers = torch.zeros(2, 2)
+    return DistillObjective(student, teacher, lambda _: torch.zeros(2, 2), params, context)
+
+
+def loss_of(tmp_path: Path, **terms: Any) -> tuple[float, PreTrainedModel, PreTrainedModel]:
+    student, teacher = load(tmp_path / "student", 2, seed=5), load(tmp_path / "teacher", 4, seed=6)
     return (
-        float(DistillObjective(student, teacher, lambda _: answers, params, context).loss(BATCH)),
+        float(objective_of(student, teacher, tmp_path / "teacher", **terms).loss(BATCH)),
         load(tmp_path / "student", 2, seed=5),
         load(tmp_path / "teacher", 4, seed=6),
     )
@@ -93,3 +98,21 @@ def test_a_term_is_its_weight_times_what_the_models_differ_by(tmp_path: Path, te
             first = hidden(student, 1)[:, :1], hidden(teacher, 2 if term == "skip" else 3)[:, :1]
             expected = patient_loss(*first)
     assert found - without == pytest.approx(0.7 * float(expected), rel=1e-3)
+
+
+def test_states_of_another_width_are_compared_through_one_matrix_that_learns(tmp_path: Path) -> None:
+    student, teacher = load(tmp_path / "student", 2, seed=5, hidden=8), load(tmp_path / "teacher", 4, seed=6)
+    settings = [{}, {"hidden_weight": 0.7}]
+    without, objective = (objective_of(student, teacher, tmp_path / "teacher", **s) for s in settings)
+    assert objective.projection is not None
+    matrix = objective.projection.weight
+    loss = objective.loss(BATCH)
+    terms = [
+        masked_mse(hidden(student, s) @ matrix.T, hidden(teacher, t), MASK).detach()
+        for s, t in ((1, 2), (2, 4))
+    ]
+    expected = 0.7 * float(torch.stack(terms).mean())
+    assert loss.item() - without.loss(BATCH).item() == pytest.approx(expected, rel=1e-3)
+    assert any(parameter is matrix for parameter in objective.trained())
+    (gradient,) = torch.autograd.grad(loss, [matrix])
+    assert gradient.abs().max() > 0

@@ -32,7 +32,8 @@ def test_the_result_is_the_best_by_the_metric_or_by_loyalty_as_is_asked_for(tmp_
     after = {name: report.after for name, report in reports.items()}
     kept = {name: reports[name].loyalty.probability.value for name in reports}
     highest = max(point.value for point in loyalties)
-    assert kept["loyalty"] == pytest.approx(highest, abs=1e-4) and kept["metric"] < highest - 1e-3
+    assert kept["loyalty"] == pytest.approx(highest, abs=1e-4)
+    assert kept["metric"] < highest - 1e-3
     highest = max(point.value for point in accuracies)
     assert after["metric"].metrics["accuracy"].value == highest > after["loyalty"].metrics["accuracy"].value
 
@@ -41,6 +42,5 @@ def test_patience_goes_by_what_is_best(tmp_path: Path) -> None:
     report = trained(tmp_path, best_by="loyalty", patience=2, epochs=20)
     loyalties = report.curves["eval.probability_loyalty"]
     assert len(loyalties) < 40  # it stopped before the end
-    assert (
-        loyalties[-3].step == best(loyalties) and max(p.value for p in loyalties[-2:]) < loyalties[-3].value
-    )
+    assert loyalties[-3].step == best(loyalties)
+    assert max(point.value for point in loyalties[-2:]) < loyalties[-3].value
