@@ -15,6 +15,7 @@ from compression.errors import InputError, Problem
 from compression.methods.distill.params import DistillParams, GivenStudent, disagreements
 from compression.methods.quantize.params import QuantizeParams
 from compression.methods.shape import ModelShape
+from compression.methods.tinybert.params import TinyBertParams, unfit
 from compression.registry import Step
 from compression.settings import Settings
 from compression.tasks.columns import MetricName
@@ -25,6 +26,10 @@ MODEL_TAR = "model.tar"
 ONNX_FILES: dict[Export, str] = {"onnx": "model.onnx", "onnx-int8": "model.int8.onnx"}
 LARGEST_ONNX_BYTES = 2**31 - 2**24
 """Of a file's weights: the format's own limit, with room for the graph. The 8-bit file is made of one in float32."""
+
+
+STUDENT, LANGUAGE_MODEL = "/student/model", "/augmentation/model"
+"""Where steps name models of their own."""
 
 
 class LatencyRequest(Settings):
@@ -71,11 +76,13 @@ class _Compute(Settings):
     @property
     def other_models(self) -> dict[str, str]:
         """The models that steps name beside the job's own, by the place of the name."""
-        return {
-            f"/steps/{index}/student/model": step.student.model
-            for index, step in enumerate(self.steps)
-            if isinstance(step, DistillParams) and isinstance(step.student, GivenStudent)
-        }
+        named: dict[str, str] = {}
+        for index, step in enumerate(self.steps):
+            if isinstance(step, DistillParams) and isinstance(step.student, GivenStudent):
+                named[f"/steps/{index}{STUDENT}"] = step.student.model
+            if isinstance(step, TinyBertParams) and step.augmentation and step.augmentation.model:
+                named[f"/steps/{index}{LANGUAGE_MODEL}"] = step.augmentation.model
+        return named
 
     @property
     def quantization(self) -> QuantizeParams | None:
@@ -125,13 +132,13 @@ def resolve(
     Raises:
         InputError: every problem found, each with a JSON pointer into the recipe.
     """
-    problems = list(_unfit_students(recipe, model, others))
+    problems = list(_unfit_models(recipe, model, others))
     if problems:
         raise InputError(problems)
     recipe = _with_students(recipe, others)
     shape = ModelShape.of(model)
     for index, step in enumerate(recipe.steps):
-        if unfit := list(_unfit(step, index, model, shape)):
+        if unfit := list(_unfit(step, index, model, shape, recipe.other_models)):
             problems += unfit
             break
         try:
@@ -161,12 +168,13 @@ def resolve(
     return Plan(**{**settled, "task": task, "evaluation": evaluation})
 
 
-def _unfit_students(recipe: Recipe, model: ModelFacts, others: Mapping[str, ModelFacts]) -> Iterator[Problem]:
+def _unfit_models(recipe: Recipe, model: ModelFacts, others: Mapping[str, ModelFacts]) -> Iterator[Problem]:
     for place, name in recipe.other_models.items():
         if name not in others:
             yield Problem("unknown_model", f"there is no model {name}", place)
         else:
-            yield from (replace(problem, place=place) for problem in disagreements(others[name], model))
+            problems = disagreements if place.endswith(STUDENT) else unfit
+            yield from (replace(problem, place=place) for problem in problems(others[name], model))
 
 
 def _with_students(recipe: Recipe, others: Mapping[str, ModelFacts]) -> Recipe:
@@ -183,19 +191,24 @@ def _with_students(recipe: Recipe, others: Mapping[str, ModelFacts]) -> Recipe:
 def _unread(
     recipe: Recipe, task: Task, model: ModelFacts, others: Mapping[str, ModelFacts]
 ) -> Iterator[Problem]:
-    """What of the rows, as the job's model reads them, a student cannot read."""
+    """What of the rows, as the job's model reads them, a model that a step names cannot read."""
     for place, name in recipe.other_models.items():
-        student = others[name]
-        if student.max_length < task.max_length:
-            message = f"the student {name} takes {student.max_length} word pieces at the most: set no more than that"
-            yield Problem("student_too_short", message, "/task/max_length")
-        if task.reads_pairs and student.token_types == 1 and model.token_types not in (None, 1):
+        other, is_student = others[name], place.endswith(STUDENT)
+        if other.max_length < task.max_length:
+            what = "student" if is_student else "language model"
+            message = (
+                f"the {what} {name} takes {other.max_length} word pieces at the most: set no more than that"
+            )
+            yield Problem(f"{what.replace(' ', '_')}_too_short", message, "/task/max_length")
+        if is_student and task.reads_pairs and other.token_types == 1 and model.token_types not in (None, 1):
             message = "the second text of a pair has a token type of its own, and the student knows one type alone: "
             message += "give it two (type_vocab_size)"
             yield Problem("student_differs", message, place)
 
 
-def _unfit(step: Step, index: int, model: ModelFacts, shape: ModelShape) -> Iterator[Problem]:
+def _unfit(
+    step: Step, index: int, model: ModelFacts, shape: ModelShape, named: Mapping[str, str]
+) -> Iterator[Problem]:
     """Why a method cannot be used on a model of this kind."""
     for kind, own, served in (
         ("architecture", shape.architecture, step.ARCHITECTURES),
@@ -205,10 +218,11 @@ def _unfit(step: Step, index: int, model: ModelFacts, shape: ModelShape) -> Iter
             why = f" ({what_it_lacks(shape.architecture)})" if kind == "architecture" else ""
             message = f"{step.method} does not serve the {kind} {own}{why}, only {', '.join(served)}"
             yield Problem("method_does_not_fit", message, f"/steps/{index}/method")
-    given = isinstance(step, DistillParams) and isinstance(step.student, GivenStudent)
-    if given and shape.vocabulary_size != model.vocabulary_size:
-        message = "word pieces have new ids after trim_vocabulary: put distill before trim_vocabulary"
-        yield Problem("student_differs", message, f"/steps/{index}/student/model")
+    if shape.vocabulary_size != model.vocabulary_size:
+        message = f"word pieces have new ids after trim_vocabulary: put {step.method} before trim_vocabulary"
+        for code, place in (("student_differs", STUDENT), ("language_model_differs", LANGUAGE_MODEL)):
+            if f"/steps/{index}{place}" in named:
+                yield Problem(code, message, f"/steps/{index}{place}")
 
 
 def _too_large(recipe: Recipe, result: ModelShape) -> Iterator[Problem]:

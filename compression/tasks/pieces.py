@@ -39,13 +39,8 @@ class PiecePrediction(Behaviour[T]):
         """Those of a model are computed at the marked pieces alone: of all they would be (B, L, vocabulary)."""
         if isinstance(model, OnnxModel):
             return super().logits(model, batch)
-        decoder = model.get_output_embeddings()
-        hook = decoder.register_forward_pre_hook(lambda _module, inputs: inputs[0][batch.marked])
-        try:
-            logits: torch.Tensor = model(**batch.inputs).logits
-        finally:
-            hook.remove()
-        return logits
+        assert batch.marked is not None
+        return logits_at(model, batch.inputs, batch.marked)
 
     def condensed(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         log_probabilities = logits.float().log_softmax(dim=-1)
@@ -103,6 +98,17 @@ class PiecePrediction(Behaviour[T]):
 
     def _named(self, pieces: Array, data: Encoded) -> list[str]:
         return [data.vocabulary[piece] for piece in pieces.tolist()]
+
+
+def logits_at(model: PreTrainedModel, inputs: dict[str, torch.Tensor], marked: torch.Tensor) -> torch.Tensor:
+    """A language model's logits (K, vocabulary) at the marked places (B, L) of its inputs."""
+    decoder = model.get_output_embeddings()
+    hook = decoder.register_forward_pre_hook(lambda _module, inputs: inputs[0][marked])
+    try:
+        logits: torch.Tensor = model(**inputs).logits
+    finally:
+        hook.remove()
+    return logits
 
 
 def sample(places: Array, most: int) -> Array:

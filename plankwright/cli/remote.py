@@ -24,19 +24,21 @@ def submit(
         dataset = service.datasets.upload(
             splits["train"], splits.get("validation"), splits.get("test"), progress=progress
         )
-    steps = [_with_uploaded_student(service, step, shown) for step in recipe["steps"]]
+    steps = [_with_uploaded_models(service, step, shown) for step in recipe["steps"]]
     return service.jobs.create(uploaded.id, dataset.id, **{**recipe, "steps": steps})
 
 
-def _with_uploaded_student(service: "Plankwright", step: dict[str, Any], shown: bool) -> dict[str, Any]:
-    """The step with an id where it names a folder of this machine."""
-    student = step.get("student") if isinstance(step, dict) else None
-    named = student.get("model") if isinstance(student, dict) else None
-    if not isinstance(student, dict) or not isinstance(named, str) or not Path(named).is_dir():
-        return step
-    with transfer("student", shown) as progress:
-        uploaded = service.models.upload(Path(named), progress=progress)
-    return {**step, "student": {**student, "model": uploaded.id}}
+def _with_uploaded_models(service: "Plankwright", step: dict[str, Any], shown: bool) -> dict[str, Any]:
+    """The step with ids where it names folders of this machine."""
+    changed = {}
+    for name in ("student", "augmentation"):
+        group = step.get(name) if isinstance(step, dict) else None
+        folder = group.get("model") if isinstance(group, dict) else None
+        if isinstance(group, dict) and isinstance(folder, str) and Path(folder).is_dir():
+            with transfer("student" if name == "student" else "language model", shown) as progress:
+                uploaded = service.models.upload(Path(folder), progress=progress)
+            changed[name] = {**group, "model": uploaded.id}
+    return {**step, **changed} if changed else step
 
 
 def watch(service: "Plankwright", job_id: str, shown: bool) -> "Job":

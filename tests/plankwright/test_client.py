@@ -37,12 +37,20 @@ def created(service: Plankwright, checkpoint: Path, rows: Path, name: str | None
     return service.jobs.create(model.id, dataset.id, [STEP], **({"name": name} if name else {}))
 
 
-def test_a_student_that_is_a_folder_is_sent_too(service: Plankwright, checkpoint: Path, rows: Path) -> None:
-    students = {"model": str(checkpoint)}, {"type": "bilstm"}
-    recipe = {"steps": [{"method": "distill", "student": student} for student in students]}
-    job = submit(service, checkpoint, {"train": rows, "validation": rows}, recipe, shown=False)
-    given, recurrent = job.model_dump()["plan"]["steps"]
+def test_models_of_a_step_that_are_folders_are_sent_too(
+    service: Plankwright, checkpoint: Path, rows: Path, tmp_path: Path
+) -> None:
+    language_model = make_tiny_checkpoint(tmp_path / "language-model", task="fill-mask")
+    steps = [
+        {"method": "tinybert", "augmentation": {"model": str(language_model)}},
+        {"method": "distill", "student": {"model": str(checkpoint)}},
+        {"method": "distill", "student": {"type": "bilstm"}},
+    ]
+    job = submit(service, checkpoint, {"train": rows, "validation": rows}, {"steps": steps}, shown=False)
+    augmented, given, recurrent = job.model_dump()["plan"]["steps"]
+    assert augmented["augmentation"]["model"].startswith("mdl_")
     assert given["student"]["model"].startswith("mdl_")
+    assert augmented["augmentation"]["model"] != given["student"]["model"]
     assert (recurrent["preset"], recurrent["student"]["hidden_size"]) == ("bilstm", 256)
 
 

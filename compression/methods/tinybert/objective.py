@@ -9,7 +9,7 @@ from transformers import PreTrainedModel
 from compression.context import Context, TaskData
 from compression.data.batches import Batch
 from compression.losses import attention_loss, masked_mse
-from compression.methods.tinybert.augmentation import Augmenter
+from compression.methods.tinybert.augmentation import Augmenter, augmenter_for
 from compression.methods.tinybert.params import TinyBertParams
 from compression.methods.tinybert.student import Cut
 from compression.tasks.behaviour import behaviour_of
@@ -46,7 +46,7 @@ class TinyBertObjective(TaskObjective):
         self.states = States(cut.student, self.hidden, self.attention)
         self.augmenter: Augmenter | None = None
         if params.augmentation:
-            self.augmenter = Augmenter(teacher, data.train, context.tokenizer_json(), params.augmentation)
+            self.augmenter = augmenter_for(params.augmentation, teacher, data, context)
 
     def trained(self) -> Iterator[nn.Parameter]:
         yield from self.model.parameters()

@@ -1,10 +1,11 @@
 """Settings of TinyBERT distillation."""
 
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from compression.checkpoints.facts import Architecture, TaskType
+from compression.checkpoints.facts import Architecture, ModelFacts, TaskType
 from compression.checkpoints.traits import architectures_with
 from compression.errors import InputError, Problem
 from compression.methods.layer_choice import ends_of, equal_modules
@@ -22,7 +23,11 @@ class Augmentation(Settings):
     share: Annotated[float, Field(gt=0, le=1)] = 0.4
     """Of the words of one piece, those that are exchanged."""
     neighbours: Annotated[int, Field(ge=1, le=100)] = 15
-    """Most similar words, by the cosine of their rows in the embedding table, that one is drawn from."""
+    """Most similar words that one is drawn from: by the cosine of their rows in the embedding table, among the words of
+    the training rows; or those that `model` finds likeliest in their place."""
+    model: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """Id of an uploaded masked language model that has the word pieces of the job's model, e.g. the one that it was
+    fine-tuned from; without a server, the folder of a checkpoint."""
 
 
 class TinyBertParams(Settings):
@@ -126,3 +131,14 @@ class TinyBertParams(Settings):
             message = "the student would be as large as the model: ask for fewer layers or a smaller width"
             raise InputError(Problem("successor_too_deep", message, "/student_layers"))
         return shape.model_copy(update={"layers": layers, "hidden_size": width, "intermediate_size": neurons})
+
+
+def unfit(language_model: ModelFacts, model: ModelFacts) -> Iterator[Problem]:
+    """Why a model cannot say which words may stand in the rows of another."""
+    place = "/augmentation/model"
+    if language_model.task != "fill-mask":
+        message = f"words are exchanged by a masked language model, and this one serves {language_model.task}"
+        yield Problem("no_language_model", message, place)
+    if language_model.vocabulary != model.vocabulary or language_model.pad_token_id != model.pad_token_id:
+        message = "it must have the model's tokenizer: its word pieces have other ids"
+        yield Problem("language_model_differs", message, place)

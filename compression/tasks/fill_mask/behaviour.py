@@ -45,7 +45,7 @@ class FillMask(PiecePrediction[FillMaskTask]):
         inside = np.repeat(starts - offsets[:-1], lengths) + np.arange(offsets[-1])
         guessed = offsets[:-1] + places - starts
         seen, marked = pieces.pieces[inside], np.zeros(len(inside), dtype=np.bool_)
-        seen[guessed], marked[guessed] = _mask_piece(tokenizer), True
+        seen[guessed], marked[guessed] = mask_piece(tokenizer), True
         return Encoded(
             task=self.task,
             table=table,
@@ -66,7 +66,7 @@ class FillMask(PiecePrediction[FillMaskTask]):
             return data
         hidden = self.task.hidden
         ordinary = np.setdiff1d(np.arange(len(tokenizer), dtype=np.int32), tokenizer.all_special_ids)
-        masking = Masking(hidden.share, hidden.masked, hidden.exchanged, _mask_piece(tokenizer), ordinary)
+        masking = Masking(hidden.share, hidden.masked, hidden.exchanged, mask_piece(tokenizer), ordinary)
         return replace(data, masking=masking)
 
     def _pieces(self, tokenizer: PreTrainedTokenizerFast, table: pa.Table) -> tuple[Pieces, Array]:
@@ -83,7 +83,12 @@ class FillMask(PiecePrediction[FillMaskTask]):
         return pieces, may_be
 
 
-def _mask_piece(tokenizer: PreTrainedTokenizerFast) -> int:
+def mask_piece(tokenizer: PreTrainedTokenizerFast) -> int:
+    """The id of what stands for a hidden piece.
+
+    Raises:
+        InputError: there is none.
+    """
     if isinstance(tokenizer.mask_token_id, int):
         return tokenizer.mask_token_id
     message = "the tokenizer has no mask: name its mask_token"

@@ -1,9 +1,8 @@
-"""Students cut out of their teachers, augmentation, what is refused."""
+"""Students cut out of their teachers, what is refused."""
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from transformers import PreTrainedModel
@@ -11,16 +10,13 @@ from transformers import PreTrainedModel
 from compression.architectures import anatomy_of
 from compression.checkpoints.facts import Architecture
 from compression.checkpoints.loading import Source, load_model, open_source
-from compression.data.batches import collate
 from compression.errors import InputError
 from compression.methods.shape import ModelShape
-from compression.methods.tinybert.augmentation import Augmenter
 from compression.methods.tinybert.method import shape_of
-from compression.methods.tinybert.params import Augmentation, TinyBertParams
+from compression.methods.tinybert.params import TinyBertParams
 from compression.methods.tinybert.student import cut_student
 from compression.training.states import States
 from tests.checkpoints import make_tiny_checkpoint
-from tests.compression.encoded import classification, of_rows
 from tests.compression.jobs import TRAINING, make_spec, run_to_end, weights_of
 
 CPU = torch.device("cpu")
@@ -126,32 +122,6 @@ def test_what_is_cut_away_is_what_weighs_least(tmp_path: Path, architecture: Arc
         anatomy.attention_of(anatomy.layers_of(model)[0])[0](states)
         anatomy.attention_of(anatomy.layers_of(model)[0])[1](states)
     torch.testing.assert_close(caught[0].scores(1), caught[1].scores(1))
-
-
-def test_words_are_exchanged_for_their_neighbours_and_parts_of_words_stay(tmp_path: Path) -> None:
-    source, model = teacher(tmp_path / "m")
-    vocabulary = source.tokenizer.get_vocab()
-    cls, sep = vocabulary["[CLS]"], vocabulary["[SEP]"]
-    good, great, bad, x, tail = (vocabulary[piece] for piece in ("good", "great", "bad", "x", "##y"))
-    table = anatomy_of(model).word_embeddings_of(model).weight.data
-    table[great] = 2 * table[good]  # the same direction
-    table[bad] = -table[good]
-    rows = of_rows(classification(), np.array([0, 1]), [6, 6])
-    pieces = np.array([cls, good, bad, x, tail, sep, cls, great, good, x, tail, sep], dtype=np.int32)
-    rows = type(rows)(**{f: getattr(rows, f) for f in rows.__dataclass_fields__} | {"pieces": pieces})
-    tokenizer = source.tokenizer.backend_tokenizer.to_str()
-    augmenter = Augmenter(model, rows, tokenizer, Augmentation(share=1.0, neighbours=1))
-    batch = collate(rows, np.arange(2), CPU)
-    exchanged = augmenter.exchange(batch).input_ids.tolist()
-    assert [row[1] for row in exchanged] == [great, good]
-    assert exchanged[1][2] == great
-    for row in exchanged:
-        assert (row[0], *row[3:]) == (cls, x, tail, sep)
-
-    half = Augmenter(model, rows, tokenizer, Augmentation(share=0.5, neighbours=1))
-    torch.manual_seed(0)
-    changed = sum((half.exchange(batch).input_ids != batch.input_ids).sum().item() for _ in range(200))
-    assert changed / (200 * 4) == pytest.approx(0.5, abs=0.06)
 
 
 def test_every_setting_changes_what_is_learnt(tmp_path: Path) -> None:
