@@ -82,6 +82,18 @@ class Anatomy(Body):
         maps = [layer.get_submodule(path) for path in self.attention]
         return [linear for linear in maps if isinstance(linear, nn.Linear)]
 
+    def narrowed_attention(self, model: PreTrainedModel) -> dict[str, tuple[int, int]]:
+        """Inputs and outputs, by path, of the maps of layers whose attention has fewer heads than the config says."""
+        if len(self.attention) != 4:
+            return {}  # queries, keys and values out of one map: their heads stay
+        width = int(model.config.hidden_size)
+        sizes = {
+            f"{self.layers}.{index}.{path}": _size_of(layer.get_submodule(path))
+            for index, layer in enumerate(self.layers_of(model))
+            for path in self.attention
+        }
+        return {path: size for path, size in sizes.items() if size != (width, width)}
+
     def feed_forward_of(self, layer: nn.Module) -> tuple[nn.Linear, nn.Linear]:
         inner, outer = (layer.get_submodule(path) for path in self.feed_forward)
         assert isinstance(inner, nn.Linear)
@@ -120,6 +132,14 @@ class Anatomy(Body):
 
     def head_of(self, model: PreTrainedModel) -> list[nn.Module]:
         return [model.get_submodule(path) for path in self.head]
+
+
+def _size_of(linear: nn.Module) -> tuple[int, int]:
+    """Inputs and outputs of a linear map, or of the product of two."""
+    first, last = (linear, linear) if isinstance(linear, nn.Linear) else (linear.down, linear.up)
+    assert isinstance(first, nn.Linear)
+    assert isinstance(last, nn.Linear)
+    return first.in_features, last.out_features
 
 
 @cache

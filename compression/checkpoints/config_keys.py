@@ -28,6 +28,10 @@ class Form(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
+    sizes: Annotated[
+        dict[str, Annotated[list[Width], Field(min_length=2, max_length=2)]], Field(max_length=600)
+    ] = {}
+    """Inputs and outputs by path of the linear maps of layers whose attention has fewer heads than the config says."""
     low_rank: Annotated[dict[str, Width], Field(max_length=2000)] = {}
     """Rank by path of the module."""
     packed: bool = False

@@ -68,6 +68,8 @@ class ModelFacts(BaseModel):
     bytes: int
     """Of the weight files."""
     dtype: str
+    fewer_heads: bool = False
+    """Some layers have fewer attention heads than `attention_heads`."""
     low_rank: bool = False
     """Some weights are products of two factors."""
     packed: bool = False
@@ -85,4 +87,4 @@ class ModelFacts(BaseModel):
     @property
     def own_form(self) -> bool:
         """Whether weights are stored in another form than the architecture's."""
-        return self.low_rank or self.packed or self.few_bits
+        return self.fewer_heads or self.low_rank or self.packed or self.few_bits

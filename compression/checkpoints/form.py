@@ -7,9 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from compression.checkpoints.config_keys import CheckedConfig, Form
+from compression.checkpoints.bodies import body_for
+from compression.checkpoints.config import task_of
+from compression.checkpoints.config_keys import AlbertConfig, CheckedConfig, Form
 from compression.checkpoints.layout import expected_tensors, may_be_factorised
 from compression.checkpoints.safetensors_header import TensorInfo
+from compression.checkpoints.traits import architectures_with
 from compression.checkpoints.weights import OWN_FORM
 from compression.errors import Problem
 
@@ -25,11 +28,30 @@ def form_problems(config: CheckedConfig, tensors: Tensors) -> list[Problem]:
     if config.plankwright is None:
         return []
     form = config.plankwright
+    if wrong := sorted(_wrong_sizes(config, form)):
+        message = "the attention of a layer has the same whole number of heads in all four of its maps, or all it had"
+        return _wrong_keys("sizes", wrong, message)
     if unknown := sorted(form.low_rank.keys() - may_be_factorised(config)):
         message = "the model has no such linear map in its layers, and no such table of word pieces"
         return _wrong_keys("low_rank", unknown, message)
     matrices = {name for name, shape in expected_tensors(config).items() if len(shape) == 2}
     return _wrong_keys("bits", sorted(form.bits.keys() - matrices), "the model has no such matrix")
+
+
+def _wrong_sizes(config: CheckedConfig, form: Form) -> Iterator[str]:
+    """Paths of `sizes` that are no maps of an attention, or do not go with the others of it."""
+    known = set[str]()
+    if config.model_type in architectures_with("plain_scores"):
+        body, width = body_for(config.model_type, task_of(config)), config.hidden_size
+        stored = config.num_hidden_groups if isinstance(config, AlbertConfig) else config.num_hidden_layers
+        for index in range(stored):
+            *into, out_of = paths = [f"{body.layers}.{index}.{name}" for name in body.attention]
+            inside = form.sizes.get(out_of, [0, 0])[0]
+            right = {path: [width, inside] for path in into} | {out_of: [inside, width]}
+            whole_heads = 0 < inside < width and inside % (width // config.num_attention_heads) == 0
+            if whole_heads and all(form.sizes.get(path) == right[path] for path in paths):
+                known |= set(paths)
+    yield from form.sizes.keys() - known
 
 
 def _wrong_keys(setting: str, keys: list[str], message: str) -> list[Problem]:

@@ -178,6 +178,7 @@ def _facts(
         parameters=by_format.total(),
         bytes=sum((folder / file).stat().st_size for file in {tensor.file for tensor in weights}),
         dtype=by_format.most_common(1)[0][0],
+        fewer_heads=bool(config.plankwright and config.plankwright.sizes),
         low_rank=bool(config.plankwright and config.plankwright.low_rank),
         packed=bool(config.plankwright and config.plankwright.packed),
         few_bits=bool(config.plankwright and config.plankwright.bits),

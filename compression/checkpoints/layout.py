@@ -73,6 +73,8 @@ def expected_tensors(config: CheckedConfig) -> dict[str, Shape]:
         shapes = {name.removeprefix(f"{body.root}."): shape for name, shape in shapes.items()}
     if config.plankwright is None:
         return shapes
+    for path, (inputs, outputs) in config.plankwright.sizes.items():
+        shapes |= dict(_linear(path, outputs, inputs))
     return _factorised(body_for(config.model_type, task_of(config)), shapes, config.plankwright.low_rank)
 
 

@@ -27,6 +27,7 @@ from compression.checkpoints.plankwright_model import (
     exchange,
     options,
     packed,
+    resize,
     unpacked,
 )
 from compression.checkpoints.sentence import SETTINGS, write_sentence_files
@@ -114,7 +115,7 @@ def _load_own_form(
     form = _form(config)
     model.load_state_dict(unpacked(load_file(folder / OWN_FORM), model, form))
     config.plankwright = {
-        key: form[key] for key in ("low_rank", "packed") if key in form
+        key: form[key] for key in ("sizes", "low_rank", "packed") if key in form
     }  # few bits are many now
     put_linear_maps(model)
     return cast(PreTrainedModel, model.eval().to(device))
@@ -130,7 +131,9 @@ def build_model(anatomy: Anatomy, config: PretrainedConfig) -> PreTrainedModel:
 def _stored_model(anatomy: Anatomy, config: PretrainedConfig) -> PreTrainedModel:
     """The same as transformers makes it, whose weights have the shapes of the files."""
     model: PreTrainedModel = build(anatomy.model_class, config)
-    exchange(model, _form(config).get("low_rank", {}))
+    form = _form(config)
+    resize(model, form.get("sizes", {}))
+    exchange(model, form.get("low_rank", {}))
     return model
 
 
@@ -150,11 +153,14 @@ def put_form(model: PreTrainedModel, **changed: Any) -> None:
 
 
 def settle_form(model: PreTrainedModel) -> None:
-    """Make the config tell the form that the last steps left the model in, and which of its modules are factorised."""
+    """Make the config tell the form that the last steps left the model in: what is factorised, or has fewer heads."""
     ranks = {
         path: m.rank for path, m in model.named_modules() if isinstance(m, (LowRankLinear, LowRankEmbedding))
     }
     form = {"packed": False, **_form(model.config), "low_rank": ranks}
+    form.pop("sizes", None)
+    if sizes := anatomy_of(model).narrowed_attention(model):
+        form["sizes"] = sizes
     vars(model.config).pop("plankwright", None)
     if any(form.values()):
         model.config.plankwright = form

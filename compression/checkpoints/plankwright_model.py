@@ -5,13 +5,15 @@ safetensors, no more.
 
     model = load("folder of the checkpoint")
 
-`plankwright` in config.json tells the form. `low_rank` maps the path of each factorised linear map or embedding table
-to its rank r: a weight (O, I) is stored as `up` (O, r) and `down` (r, I), a table (V, H) as `down` (V, r) and `up`
-(H, r). Where `packed` is true, a tensor may be stored as `NAME.mask`, one bit for each element, the first in the lowest
-bit, and `NAME.values`, the elements whose bit is set. `bits` maps the name of each tensor that is stored in few bits to
-their number b: `NAME.codes` has the codes 0 to 2^b - 1 of its elements (or of those whose bit in the mask is set) one
-behind the other, the first in the lowest bits, with a multiple of eight codes; `NAME.scales` a number s for each group
-of `group_size` elements in a row, of which the last may be shorter. The element is s (code - (2^b - 1) / 2).
+`plankwright` in config.json tells the form. `sizes` maps the path of each linear map of a layer whose attention has
+fewer heads than the config says to its inputs and outputs. `low_rank` maps the path of each factorised linear map or
+embedding table to its rank r: a weight (O, I) is stored as `up` (O, r) and `down` (r, I), a table (V, H) as `down` (V,
+r) and `up` (H, r). Where `packed` is true, a tensor may be stored as `NAME.mask`, one bit for each element, the first
+in the lowest bit, and `NAME.values`, the elements whose bit is set. `bits` maps the name of each tensor that is stored
+in few bits to their number b: `NAME.codes` has the codes 0 to 2^b - 1 of its elements (or of those whose bit in the
+mask is set) one behind the other, the first in the lowest bits, with a multiple of eight codes; `NAME.scales` a number
+s for each group of `group_size` elements in a row, of which the last may be shorter. The element is s (code - (2^b -
+1) / 2).
 
 The model type `bilstm` is defined here: once this is imported, transformers' Auto classes know it.
 """
@@ -190,6 +192,7 @@ def load(folder: str | Path) -> Any:
     if not (folder / WEIGHTS).exists():
         return model_class.from_pretrained(folder, dtype=torch.float32).eval()
     model = build(model_class, config)
+    resize(model, config.plankwright.get("sizes", {}))
     exchange(model, config.plankwright["low_rank"])
     model.load_state_dict(unpacked(load_file(folder / WEIGHTS), model, config.plankwright))
     return model.eval()
@@ -208,6 +211,12 @@ def build(model_class: Any, config: Any) -> Any:
 def options(model_class: Any) -> dict[str, Any]:
     has_pooler = "add_pooling_layer" in inspect.signature(model_class).parameters
     return {"add_pooling_layer": False} if has_pooler else {}
+
+
+def resize(model: nn.Module, sizes: dict[str, tuple[int, int]]) -> None:
+    """Put linear maps of other sizes, with weights still to come, in the place of the architecture's."""
+    for path, (inputs, outputs) in sizes.items():
+        model.set_submodule(path, nn.Linear(inputs, outputs))
 
 
 def exchange(model: nn.Module, ranks: dict[str, int]) -> None:

@@ -17,6 +17,7 @@ class ModelShape(Settings):
     attention_heads: int
     intermediate_size: int
     vocabulary_size: int
+    fewer_heads: bool = False
     low_rank: bool = False
     packed: bool = False
 

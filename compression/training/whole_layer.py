@@ -34,12 +34,12 @@ class _Attention(torch.autograd.Function):
         ctx: Any,
         states: torch.Tensor,
         mask: torch.Tensor | None,
-        heads: int,
+        width: int,
         dropout: float,
         *weights: torch.Tensor,
     ) -> torch.Tensor:
         rows, length, size = states.shape
-        width, keys = size // heads, max(length, KEYS)
+        heads, keys = len(weights[0]) // width, max(length, KEYS)
         x, maps, biases = states.view(-1, size), torch.cat(weights[::2]), torch.cat(weights[1::2])
         projected = _map(x, maps, biases).view(rows, length, 3, heads, width)
         query = x.new_empty(rows, heads, length, width)
@@ -56,12 +56,12 @@ class _Attention(torch.autograd.Function):
         attention, kept, dropped = _weights(scores, dropout)
         attended = torch.bmm(dropped, value).view(rows, heads, length, width).transpose(1, 2)
         ctx.save_for_backward(x, maps, query, key, value, attention, kept, dropped)
-        return attended.reshape(rows, length, size)
+        return attended.reshape(rows, length, heads * width)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Gradients:
         x, maps, query, key, value, attention, kept, dropped = ctx.saved_tensors
-        rows, length, size = gradients[0].shape
+        rows, length, size = gradients[0].shape  # of all heads together
         keys, width = key.shape[1:]
         heads = size // width
         d_attended = gradients[0].view(rows, length, heads, width).transpose(1, 2).reshape(-1, length, width)
@@ -76,7 +76,7 @@ class _Attention(torch.autograd.Function):
         d_projected[:, :, 1:].copy_(d_pairs[:, :, :, :length].permute(1, 3, 0, 2, 4))
         d_maps_out = d_projected.view(-1, 3 * size)
 
-        d_states = (d_maps_out @ maps).view(rows, length, size) if ctx.needs_input_grad[0] else None
+        d_states = (d_maps_out @ maps).view(rows, length, -1) if ctx.needs_input_grad[0] else None
         d_weights: Gradients = (None,) * 6
         if ctx.needs_input_grad[4]:
             d_maps, d_biases = (d_maps_out.t() @ x).chunk(3), d_maps_out.sum(0).chunk(3)
@@ -96,13 +96,13 @@ class _FirstPieceAttention(torch.autograd.Function):
         ctx: Any,
         states: torch.Tensor,
         mask: torch.Tensor | None,
-        heads: int,
+        width: int,
         dropout: float,
         *weights: torch.Tensor,
     ) -> torch.Tensor:
         wq, bq, wk, _, wv, bv = weights
         rows, _, size = states.shape
-        width = size // heads
+        heads = len(wq) // width
         query = (
             torch.addmm(bq, states[:, 0], wq.t()).mul_(width**-0.5).view(rows, heads, width).transpose(0, 1)
         )
@@ -117,7 +117,7 @@ class _FirstPieceAttention(torch.autograd.Function):
         ctx.save_for_backward(
             states, query, asking, attention, kept, dropped, gathered, shares, wq, wk, wv, bv
         )
-        return (attended + shares * bv.view(heads, width)).reshape(rows, 1, size)
+        return (attended + shares * bv.view(heads, width)).reshape(rows, 1, heads * width)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> Gradients:
@@ -132,7 +132,7 @@ class _FirstPieceAttention(torch.autograd.Function):
         d_scores = _d_scores(d_attention, attention, kept)
         d_asking = torch.bmm(d_scores, states).transpose(0, 1)
         d_query = torch.bmm(d_asking, wk.view(heads, width, size).transpose(1, 2)).transpose(0, 1)
-        d_queried = d_query.reshape(rows, size) * width**-0.5
+        d_queried = d_query.reshape(rows, heads * width) * width**-0.5
 
         d_states = None
         if ctx.needs_input_grad[0]:
@@ -163,7 +163,7 @@ class _AfterAttention(torch.autograd.Function):
     ) -> torch.Tensor:
         wo, bo, n1w, n1b, w1, b1, w2, b2, n2w, n2b = weights
         size = states.shape[-1]
-        x, attended = states.reshape(-1, size), attended.view(-1, size)
+        x, attended = states.reshape(-1, size), attended.view(-1, attended.shape[-1])
         kept1 = keep_mask(x, dropouts[0])
         sum1 = _add(x, _map(attended, wo, bo), kept1)
         y, mean1, scale1 = torch.native_layer_norm(sum1, (size,), n1w, n1b, epsilons[0])
@@ -197,7 +197,9 @@ class _AfterAttention(torch.autograd.Function):
         )
         d_put_out = d_sum1 if kept1 is None else d_sum1 * kept1
         d_states = d_sum1.view_as(gradients[0]) if ctx.needs_input_grad[0] else None
-        d_attended = (d_put_out @ wo).view_as(gradients[0]) if ctx.needs_input_grad[1] else None
+        d_attended = None
+        if ctx.needs_input_grad[1]:
+            d_attended = (d_put_out @ wo).view(*gradients[0].shape[:-1], -1)
         if not trained:
             return d_states, d_attended, *[None] * 12
         return (
@@ -248,8 +250,8 @@ class WholeLayer:
     It knows the layer's parts alone: a layer that a method lets go of is gone with its forward.
     """
 
-    def __init__(self, layer: nn.Module, anatomy: Anatomy, form: PostNorm, heads: int) -> None:
-        self.heads = heads
+    def __init__(self, layer: nn.Module, anatomy: Anatomy, form: PostNorm, head_width: int) -> None:
+        self.head_width = head_width
         self.first_only = False
         first, second = anatomy.norms
         paths = (*anatomy.attention, first, *anatomy.feed_forward, second)
@@ -277,7 +279,7 @@ class WholeLayer:
         )
         weights = [tensor for part in self.parts for tensor in (part.weight, part.bias)]
         attend = _FirstPieceAttention if self.first_only else _Attention
-        attended = attend.apply(hidden_states, attention_mask, self.heads, on_attention, *weights[:6])  # type: ignore[no-untyped-call]  # torch's
+        attended = attend.apply(hidden_states, attention_mask, self.head_width, on_attention, *weights[:6])  # type: ignore[no-untyped-call]  # torch's
         asked = hidden_states[:, :1] if self.first_only else hidden_states
         epsilons = self.parts[4].eps, self.parts[7].eps
         out: torch.Tensor = _AfterAttention.apply(  # type: ignore[no-untyped-call]  # torch's
@@ -308,11 +310,11 @@ def _whole_layers(model: PreTrainedModel) -> Iterator[tuple[nn.Module, WholeLaye
     if anatomy.post_norm is None:
         return
     layers = anatomy.layers_of(model)
-    heads = int(model.config.num_attention_heads)
+    head_width = int(model.config.hidden_size // model.config.num_attention_heads)
     last = _ends(layers[-1]) if anatomy.reads_first_piece else []
     for module in layers.modules():
         if all(_has(module, path) for path in (*anatomy.attention, *anatomy.feed_forward, *anatomy.norms)):
-            forward = WholeLayer(module, anatomy, anatomy.post_norm, heads)
+            forward = WholeLayer(module, anatomy, anatomy.post_norm, head_width)
             if forward.fits(module):
                 forward.first_only = module in last
                 yield module, forward

@@ -184,10 +184,12 @@ def make_spec(
     unlabelled: Sequence[SplitName] = (),
     rows: Mapping[SplitName, Path | list[dict[str, Any]]] | None = None,
     runtime: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
     settings: dict[str, Any] | None = None,
     **recipe: Any,
 ) -> RunSpec:
-    """A model, a dataset and a plan below `folder`, ready to run; `settings` are those of the task.
+    """A model, a dataset and a plan below `folder`, ready to run; `settings` are those of the task, `config` of the
+    model.
 
     `rows` are those of splits that shall not have the usual ones, or files of them.
     """
@@ -201,6 +203,7 @@ def make_spec(
         labels=labels,
         regression=regression,
         several=several,
+        **(config or {}),
     )
     suffix, write = WRITERS[task]
     if several:

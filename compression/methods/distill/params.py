@@ -175,6 +175,9 @@ class DistillParams(Settings):
         if self.attention_weight and (shape.low_rank or (student and student.low_rank)):
             message = "the weights are factorised: match attention before the step low_rank, or not at all"
             raise InputError(Problem("already_factorised", message, "/attention_weight"))
+        if self.attention_weight and (shape.fewer_heads or (student and student.fewer_heads)):
+            message = "attention heads are removed: match attention before the step narrow, or not at all"
+            raise InputError(Problem("heads_removed", message, "/attention_weight"))
         terms: list[tuple[object, str, Trait]] = [
             (self.attention_weight, "attention_weight", "plain_scores"),
             (self.patient, "patient", "first_sees_all"),

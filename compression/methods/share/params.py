@@ -68,6 +68,9 @@ class ShareParams(Recovered):
             InputError: the step cannot be applied to a model of this shape.
         """
         groups = len(self.group_sizes(shape.layers))
+        if shape.fewer_heads:
+            message = "layers have other numbers of heads: share layers before the step narrow"
+            raise InputError(Problem("heads_removed", message))
         if shape.low_rank:
             message = "the weights are factorised: share layers before the step low_rank"
             raise InputError(Problem("already_factorised", message))

@@ -12,7 +12,8 @@ from compression.methods.layer_choice import LayerChoice
 from compression.methods.low_rank.factors import factorise, put_factors, ranks_within
 from compression.methods.low_rank.params import LowRankParams
 from compression.methods.low_rank.weighting import scales
-from compression.methods.narrow.neurons import important_neurons, keep_neurons
+from compression.methods.narrow.importance import best_neurons, importance_of
+from compression.methods.narrow.units import Layer
 from compression.methods.theseus.params import TheseusParams
 
 ROWS = 512
@@ -35,12 +36,16 @@ def smaller_successors(
 def _with_fewer_neurons(model: PreTrainedModel, data: TaskData, count: int, context: Context) -> Lessen:
     """The neurons of largest first-order importance in the predecessor stay, as in the method `narrow`."""
     anatomy = anatomy_of(model)
-    parts = [anatomy.feed_forward_of(layer) for layer in anatomy.layers_of(model)]
-    kept = context.decide("neurons", lambda: important_neurons(model, parts, data, ROWS, context, 0, count))
+    layers = [Layer(layer, anatomy) for layer in anatomy.layers_of(model)]
+
+    def choose() -> list[list[int]]:
+        return best_neurons(importance_of(model, layers, data, ROWS, context, 0).neurons, count)
+
+    kept = context.decide("neurons", choose)
 
     def lessen(choice: LayerChoice, sources: Sequence[int], successors: Sequence[nn.Module]) -> None:
         for source, successor in zip(sources, successors, strict=True):
-            keep_neurons(anatomy.feed_forward_of(successor), kept[source])
+            Layer(successor, anatomy).keep_neurons(kept[source])
 
     return lessen
 

@@ -108,6 +108,9 @@ class TinyBertParams(Settings):
         if shape.low_rank:
             message = "the weights are factorised: put the step tinybert before the step low_rank"
             problems.append(Problem("already_factorised", message))
+        if shape.fewer_heads:
+            message = "attention heads are removed: put the step tinybert before the step narrow"
+            problems.append(Problem("heads_removed", message))
         if width > shape.hidden_size:
             message = f"the student cannot be wider than the model's {shape.hidden_size}"
             problems.append(Problem("student_too_wide", message, "/hidden_size"))

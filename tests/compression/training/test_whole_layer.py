@@ -20,6 +20,7 @@ from transformers import (
 )
 
 from compression.architectures import anatomy_of
+from compression.methods.narrow.units import Layer
 from compression.training.whole_layer import fast_layers
 
 CPU = torch.device("cpu")
@@ -79,6 +80,28 @@ def test_same_answers_and_same_gradients(name: str, length: int, padded: bool) -
         if theirs.grad is None:
             assert ours.grad is None, path
         else:
+            torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-4, rtol=1e-3, msg=path)
+
+
+@pytest.mark.parametrize(
+    "name", ["bert", "bert-tokens"]
+)  # the last layer for the first piece alone, or whole
+def test_layers_with_fewer_heads_answer_the_same(name: str) -> None:
+    model = tiny(name)
+    anatomy = anatomy_of(model)
+    for layer, kept in zip(anatomy.layers_of(model), ([0, 2], [1, 2, 3], [3]), strict=True):
+        Layer(layer, anatomy, 12).keep_heads(kept)
+    whole, batch = deepcopy(model), inputs(9, padded=True)
+    expected = model(**batch).logits
+    torch.autograd.backward(expected.square().sum())
+    with fast_layers(whole, CPU):
+        assert all(is_whole(layer) for layer in anatomy.layers_of(whole))
+        logits = whole(**batch).logits
+        torch.autograd.backward(logits.square().sum())
+    torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-4)
+    for (path, ours), theirs in zip(whole.named_parameters(), model.parameters(), strict=True):
+        assert (ours.grad is None) == (theirs.grad is None), path
+        if theirs.grad is not None:
             torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-4, rtol=1e-3, msg=path)
 
 
