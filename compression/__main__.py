@@ -130,8 +130,12 @@ def _compress(options: argparse.Namespace, emit: EventWriter, stop: threading.Ev
     summary = ingest_dataset(files, dataset, None, 0)
     recipe = Recipe.model_validate_json(options.recipe.read_bytes())
     others = {name: Path(name) for name in recipe.other_models.values() if Path(name).is_dir()}
-    plan = resolve(recipe, facts, summary, {name: inspect_checkpoint(path) for name, path in others.items()})
-    spec = RunSpec(model=options.model, dataset=dataset, plan=plan, models=others)
+    known = {name: inspect_checkpoint(path) for name, path in others.items()}
+    named = [name for name in dict.fromkeys(recipe.other_datasets.values()) if Path(name).exists()]
+    corpora = {name: options.out / f"corpus-{number}" for number, name in enumerate(named)}
+    texts = {name: ingest_dataset({"train": Path(name)}, at, None, 0) for name, at in corpora.items()}
+    plan = resolve(recipe, facts, summary, known, texts)
+    spec = RunSpec(model=options.model, dataset=dataset, plan=plan, models=others, datasets=corpora)
     _engine()(spec, options.out, emit, stop.is_set)
 
 

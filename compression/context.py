@@ -63,6 +63,8 @@ class Context:
     """The config that belongs to them."""
     models: dict[str, Path] = field(default_factory=dict)
     """Folders of the models that steps name beside the source."""
+    datasets: dict[str, Path] = field(default_factory=dict)
+    """Folders of the datasets that steps name beside the job's rows."""
     decisions: dict[str, Any] = field(default_factory=dict)
     """What the recipe step at work has settled for good before its training."""
     changed_tokenizer: str | None = None

@@ -1,7 +1,8 @@
 """The two kinds of failure the engine knows: the user's fault and everybody else's."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -36,6 +37,17 @@ class InputError(Exception):
     def code(self) -> str:
         """The stable code of the first problem, which names the failure of a job."""
         return self.problems[0].code
+
+
+@contextmanager
+def problems_below(place: str) -> Iterator[None]:
+    """Problems of a part, told as those of the whole that has it at this place."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(
+            [replace(problem, place=(place + problem.place).rstrip("/")) for problem in error.problems]
+        ) from error
 
 
 class ComputeError(Exception):

@@ -213,6 +213,7 @@ def _context(
         cache=spec.runtime.cache,
         resumed=resumed,
         models=spec.models,
+        datasets=spec.datasets,
     )
     if resumed is not None:
         context.recipe_step = resumed.recipe_step

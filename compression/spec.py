@@ -11,11 +11,13 @@ from pydantic import Field
 from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.traits import architectures_with, what_it_lacks
 from compression.data.summary import DatasetSummary
-from compression.errors import InputError, Problem
+from compression.errors import InputError, Problem, problems_below
 from compression.methods.distill.params import DistillParams, GivenStudent, disagreements
 from compression.methods.quantize.params import QuantizeParams
 from compression.methods.shape import ModelShape
 from compression.methods.tinybert.params import TinyBertParams, unfit
+from compression.methods.trim_vocabulary.corpus import columns_of_texts
+from compression.methods.trim_vocabulary.params import TrimVocabularyParams
 from compression.registry import Step
 from compression.settings import Settings
 from compression.tasks.columns import MetricName
@@ -85,6 +87,15 @@ class _Compute(Settings):
         return named
 
     @property
+    def other_datasets(self) -> dict[str, str]:
+        """The datasets that steps name beside the job's own, by the place of the name."""
+        return {
+            f"/steps/{index}/corpus": step.corpus
+            for index, step in enumerate(self.steps)
+            if isinstance(step, TrimVocabularyParams) and step.corpus is not None
+        }
+
+    @property
     def quantization(self) -> QuantizeParams | None:
         """The last step, where it is to quantise."""
         last = self.steps[-1]
@@ -124,15 +135,16 @@ def resolve(
     model: ModelFacts,
     dataset: DatasetSummary,
     others: Mapping[str, ModelFacts] = MappingProxyType({}),
+    corpora: Mapping[str, DatasetSummary] = MappingProxyType({}),
 ) -> Plan:
     """Check a recipe against the model and the dataset it is for, and settle what it leaves open.
 
-    `others` are the models that its steps name, those of them that there are.
+    `others` are the models that its steps name, and `corpora` the datasets, those of them that there are.
 
     Raises:
         InputError: every problem found, each with a JSON pointer into the recipe.
     """
-    problems = list(_unfit_models(recipe, model, others))
+    problems = [*_unfit_models(recipe, model, others), *_unknown_corpora(recipe, corpora)]
     if problems:
         raise InputError(problems)
     recipe = _with_students(recipe, others)
@@ -142,11 +154,10 @@ def resolve(
             problems += unfit
             break
         try:
-            shape = step.resulting(shape)
+            with problems_below(f"/steps/{index}"):
+                shape = step.resulting(shape)
         except InputError as error:
-            problems += [
-                Problem(p.code, p.message, f"/steps/{index}{p.place}".rstrip("/")) for p in error.problems
-            ]
+            problems += error.problems
             break
         if isinstance(step, QuantizeParams) and index + 1 < len(recipe.steps):
             message = "nothing can follow: rounded weights cannot be changed any more; put quantize last"
@@ -159,6 +170,7 @@ def resolve(
         task = resolve_task(recipe.task, model, dataset, recipe.evaluation.split)
         metrics = resolve_metrics(recipe.evaluation.metric, recipe.evaluation.metrics, task)
         problems += _unread(recipe, task, model, others)
+        recipe = _with_columns(recipe, task, corpora)
     except InputError as error:
         problems += error.problems
     if problems or task is None:
@@ -184,6 +196,24 @@ def _with_students(recipe: Recipe, others: Mapping[str, ModelFacts]) -> Recipe:
         if isinstance(step, DistillParams) and isinstance(step.student, GivenStudent):
             student = step.student.model_copy(update={"shape": ModelShape.of(others[step.student.model])})
             step = step.model_copy(update={"student": student})
+        steps.append(step)
+    return recipe.model_copy(update={"steps": steps})
+
+
+def _unknown_corpora(recipe: Recipe, corpora: Mapping[str, DatasetSummary]) -> Iterator[Problem]:
+    for place, name in recipe.other_datasets.items():
+        if name not in corpora:
+            yield Problem("unknown_dataset", f"there is no dataset {name}", place)
+
+
+def _with_columns(recipe: Recipe, task: Task, corpora: Mapping[str, DatasetSummary]) -> Recipe:
+    """The recipe with the columns of the corpora that its steps name. Raises InputError."""
+    steps: list[Step] = []
+    for index, step in enumerate(recipe.steps):
+        if isinstance(step, TrimVocabularyParams) and step.corpus is not None:
+            with problems_below(f"/steps/{index}"):
+                columns = columns_of_texts(step.corpus_columns, corpora[step.corpus], task)
+            step = step.model_copy(update={"corpus_columns": columns})
         steps.append(step)
     return recipe.model_copy(update={"steps": steps})
 
@@ -271,4 +301,6 @@ class RunSpec(Settings):
     plan: Plan
     models: dict[str, Path] = {}
     """Folders of the models that the plan's steps name."""
+    datasets: dict[str, Path] = {}
+    """Folders of the datasets that they name."""
     runtime: Runtime = Runtime()

@@ -52,17 +52,19 @@ def create_job(
     dataset_id: str,
     plan: Json,
     other_model_ids: Iterable[str] = (),
+    other_dataset_ids: Iterable[str] = (),
     queue: Queue = "cpu",
     auto_start: bool = True,
 ) -> Job:
-    """`other_model_ids` are those that the plan names.
+    """`other_model_ids` and `other_dataset_ids` are those that the plan names.
 
     Raises:
-        NotFound: a model or the dataset is not there (any more).
+        NotFound: a model or a dataset is not there (any more).
     """
     for id in sorted({model_id, *other_model_ids}):
         _hold(connection, Model, "model", id)
-    _hold(connection, Dataset, "dataset", dataset_id)
+    for id in sorted({dataset_id, *other_dataset_ids}):
+        _hold(connection, Dataset, "dataset", id)
     now = database_now(connection)
     job_id = new_id("job")
     columns = {"name": name, "model_id": model_id, "dataset_id": dataset_id, "plan": plan, "queue": queue}

@@ -135,7 +135,7 @@ class Datasets(_Collection):
         name: str | None = None,
         progress: Progress = _silent,
     ) -> Dataset:
-        """Send the files of a dataset (csv, tsv, jsonl, parquet, conll, conllu or SQuAD json), one for each split."""
+        """Send a file for each split: csv, tsv, jsonl, txt (a text each line), parquet, conll, conllu or SQuAD json."""
         splits = {"train": train, "validation": validation, "test": test}
         files = [(split, Path(file)) for split, file in splits.items() if file is not None]
         upload = Upload(files, {"name": name or Path(train).stem}, progress)

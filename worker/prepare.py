@@ -17,19 +17,22 @@ log = structlog.get_logger(__name__)
 def prepare(
     storage: Storage, settings: Settings, job: Job, checkpoints: Sequence[Checkpoint], folder: Path
 ) -> Path:
-    """Bring models and dataset into the folder and write the spec. Returns its path.
+    """Bring models and datasets into the folder and write the spec. Returns its path.
 
     Of `checkpoints`, newest first, the first that is sound is gone on from.
 
     Raises:
-        FileNotFoundError: a model or the dataset is not in the storage.
+        FileNotFoundError: a model or a dataset is not in the storage.
     """
     storage.fetch(f"models/{job.model_id}", folder / "model")
     storage.fetch(f"datasets/{job.dataset_id}", folder / "dataset")
     plan = Plan.model_validate(job.plan)
-    others = {id: folder / id for id in plan.other_models.values()}
-    for id, place in others.items():
-        storage.fetch(f"models/{id}", place)
+    models, datasets = (
+        {id: folder / id for id in named.values()} for named in (plan.other_models, plan.other_datasets)
+    )
+    for kind, places in (("models", models), ("datasets", datasets)):
+        for id, place in places.items():
+            storage.fetch(f"{kind}/{id}", place)
     cache = settings.data.absolute() / "cache"
     cache.mkdir(parents=True, exist_ok=True)
     sound = (storage.path(row.key) for row in checkpoints if _is_sound(storage, row))
@@ -47,7 +50,8 @@ def prepare(
         model=folder / "model",
         dataset=folder / "dataset",
         plan=plan,
-        models=others,
+        models=models,
+        datasets=datasets,
         runtime=runtime,
     )
     path = folder / "spec.json"

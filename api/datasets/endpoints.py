@@ -28,7 +28,8 @@ router = contract_router("/v1/datasets", "datasets")
     openapi_extra=form_body(
         train=BINARY
         | {
-            "description": "The rows to learn from: .csv, .tsv, .jsonl, .parquet, .conll, .conllu or SQuAD's .json"
+            "description": "The rows to learn from: .csv, .tsv, .jsonl, .txt (a text each line), .parquet, .conll, "
+            ".conllu or SQuAD's .json"
         },
         validation=BINARY
         | {

@@ -52,6 +52,7 @@ def create_job(database: Database, request: JobRequest, repeatable: Repeatable) 
             model_id=request.model,
             dataset_id=request.dataset,
             other_model_ids=checked.plan.other_models.values(),
+            other_dataset_ids=checked.plan.other_datasets.values(),
             plan=checked.plan.model_dump(mode="json"),
             queue=request.queue,
             auto_start=request.auto_start,
@@ -80,7 +81,9 @@ def _check(connection: Connection, request: JobRequest) -> _Checked:
         raise refusal(Code.INVALID_REQUEST, list(_unknown(request, model, dataset)))
     facts, summary = ModelFacts.model_validate(model.facts), DatasetSummary.model_validate(dataset.summary)
     with refused_as(Code.INVALID_REQUEST):
-        plan = resolve(request.recipe(), facts, summary, _others(connection, request))
+        plan = resolve(
+            request.recipe(), facts, summary, _others(connection, request), _corpora(connection, request)
+        )
     methods = " + ".join(step.method for step in plan.steps)
     return _Checked(facts, summary, plan, request.name or f"{model.name}: {methods}"[:MAX_NAME])
 
@@ -89,6 +92,12 @@ def _others(connection: Connection, request: JobRequest) -> dict[str, ModelFacts
     """What is known of the models that steps name, those of them that there are."""
     found = {id: models.find(connection, id) for id in request.other_models.values()}
     return {id: ModelFacts.model_validate(model.facts) for id, model in found.items() if model is not None}
+
+
+def _corpora(connection: Connection, request: JobRequest) -> dict[str, DatasetSummary]:
+    """The same of the datasets that they name."""
+    found = {id: datasets.find(connection, id) for id in request.other_datasets.values()}
+    return {id: DatasetSummary.model_validate(row.summary) for id, row in found.items() if row is not None}
 
 
 def _unknown(request: JobRequest, model: Model | None, dataset: Dataset | None) -> Iterator[ProblemItem]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from itertools import compress
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,7 @@ from compression.errors import InputError, Problem
 SUMMARY_FILE = "dataset.json"
 SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 FEW_ROWS = 100
+TEXTS_AT_ONCE = 256
 
 
 def ingest_dataset(
@@ -51,6 +53,13 @@ def ingest_dataset(
 def read_split(folder: Path, split: SplitName) -> pa.Table:
     """All rows of a split of an ingested dataset, as columns of text or of lists of text."""
     return pq.read_table(folder / f"{split}.parquet")
+
+
+def read_texts(folder: Path, split: SplitName, columns: list[str]) -> Iterator[list[str]]:
+    """The texts of some columns of a split, some hundreds at a time: they may be long."""
+    with pq.ParquetFile(folder / f"{split}.parquet") as file:
+        for batch in file.iter_batches(TEXTS_AT_ONCE, columns=columns, use_threads=False):
+            yield [cast(str, text) for column in batch.columns for text in column.to_pylist()]
 
 
 def read_preview(folder: Path, split: SplitName, rows: int) -> list[dict[str, str | list[str]]]:

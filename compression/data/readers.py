@@ -15,7 +15,7 @@ from compression.data.lines import clean_lines
 from compression.data.parquet import read_parquet
 from compression.data.problems import ProblemLog
 from compression.data.squad import read_squad
-from compression.data.table import MAX_FIELD, Items, Record, Table, Value, check_columns, in_batches
+from compression.data.table import MAX_FIELD, Batch, Items, Record, Table, Value, check_columns, in_batches
 from compression.errors import InputError
 from compression.strict_json import parse_json_object
 
@@ -24,16 +24,48 @@ NO_TEXT = re.compile(r"[\0\ud800-\udfff]")
 
 
 def read_table(path: Path, log: ProblemLog) -> Table:
-    """Open a file by its extension; its rows are read as the batches are asked for.
+    """Open a file by its extension, or a folder of such files; its rows are read as the batches are asked for.
 
     Raises:
         InputError: it cannot be read at all. Problems of single rows go to the log.
     """
+    if path.is_dir():
+        return _read_folder(path, log)
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         message = f"the extension {path.suffix!r} is not one of {', '.join(READERS)}: rename the file to say what it is"
         log.stop("unknown_format", message, path.name)
     return reader(path, log)
+
+
+def _read_folder(folder: Path, log: ProblemLog) -> Table:
+    """The files of a folder, in the order of their names, as one; other files than tables lie there unread."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in READERS and path.is_file())
+    if not paths:
+        log.stop("no_files", f"the folder holds no file of the kinds {', '.join(READERS)}", folder.name)
+    first = read_table(paths[0], log)
+
+    def batches() -> Iterator[Batch]:
+        yield from first.batches
+        for path in paths[1:]:
+            table = read_table(path, log)
+            if (table.columns, table.lists) != (first.columns, first.lists):
+                message = f"it has other columns than {paths[0].name}, {', '.join(first.columns)}"
+                log.stop("different_columns", message, path.name)
+            yield from table.batches
+
+    return Table(first.columns, batches(), first.lists)
+
+
+def _read_txt(path: Path, log: ProblemLog) -> Table:
+    """One text a line; where a line is empty, there is none."""
+    lines = ((number, line.rstrip("\r\n")) for number, line in clean_lines(path, log))
+    texts = ((number, [line]) for number, line in lines if line.strip())
+    first = next(texts, None)
+    if first is None:
+        log.raise_if_any()
+        log.stop("empty_file", "the file holds no text", path.name)
+    return Table(["text"], in_batches(chain([first], texts), ["text"], path.name, log))
 
 
 def _read_csv(path: Path, log: ProblemLog) -> Table:
@@ -161,6 +193,7 @@ READERS: dict[str, Callable[[Path, ProblemLog], Table]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,
+    ".txt": _read_txt,
     ".json": read_squad,
     ".conll": read_conll,
     ".conllu": read_conllu,

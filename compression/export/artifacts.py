@@ -46,6 +46,7 @@ def write_artifacts(
             "model": digests(spec.model),
             "dataset": digests(spec.dataset),
             "models": {name: digests(folder) for name, folder in spec.models.items()},
+            "datasets": {name: digests(folder) for name, folder in spec.datasets.items()},
         },
         "job": {"id": spec.runtime.job_id, "name": spec.runtime.job_name, "attempt": spec.runtime.attempt},
         "resumed": spec.runtime.resume_from is not None,

@@ -182,14 +182,17 @@ def guess(role: str, candidates: Iterable[Column], *tests: Callable[[Column], bo
     Raises:
         InputError: none passes a test, or several pass the same.
     """
+    fitting = best_fitting(candidates, *tests)
+    if len(fitting) == 1:
+        return fitting[0]
+    raise uncertain(role, fitting)
+
+
+def best_fitting(candidates: Iterable[Column], *tests: Callable[[Column], bool]) -> list[str]:
+    """Names of the columns that pass the first test that any column passes."""
     columns = list(candidates)
-    for test in tests:
-        fitting = [column.name for column in columns if test(column)]
-        if len(fitting) == 1:
-            return fitting[0]
-        if fitting:
-            raise uncertain(role, fitting)
-    raise uncertain(role, [])
+    found = ([column.name for column in columns if test(column)] for test in tests)
+    return next(filter(None, found), [])
 
 
 def uncertain(role: str, candidates: list[str]) -> InputError:

@@ -1,6 +1,6 @@
 """Which columns hold the texts of rows: one, or the two of a pair."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from compression.data.summary import Column
 from compression.errors import InputError, Problem
@@ -12,6 +12,16 @@ PAIR_NAMES = (
     ("text", "text_pair"), ("text1", "text2"), ("query", "passage"),
 )  # fmt: skip
 TEXT_NAMES = ("text", "sentence")
+TEXT_TESTS: tuple[Callable[[Column], bool], ...] = (
+    lambda column: column.name.lower() in TEXT_NAMES,
+    lambda column: column.distinct is None,
+    lambda column: True,
+)
+"""For `guess`: what tells the one column of texts among several columns of text."""
+
+
+def of_text(columns: Iterable[Column]) -> list[Column]:
+    return [column for column in columns if column.kind == "text"]
 
 
 def only_texts(columns: Iterable[Column]) -> bool:
@@ -58,13 +68,7 @@ def resolve_texts(requested: RequestedTexts, used: Splits) -> Texts:
     Raises:
         InputError: none or several could be it, or a split has nothing in it.
     """
-    name = requested.text or guess(
-        "text",
-        (column for column in all_columns(used) if column.kind == "text"),
-        lambda column: column.name.lower() in TEXT_NAMES,
-        lambda column: column.distinct is None,
-        lambda column: True,
-    )
+    name = requested.text or guess("text", of_text(all_columns(used)), *TEXT_TESTS)
     check_kind(used, "text", name, ("text", "integer", "number"))
     for split, column in columns_named(used, name):
         if column.empty == used[split].rows:

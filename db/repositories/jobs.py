@@ -2,7 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement, Connection, String, bindparam, cast, exists, func, or_, select
+from sqlalchemy import Connection, String, bindparam, cast, exists, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from db.clock import database_now
 from db.models import ACTIVE_STATES, TERMINAL_STATES, Job, JobState
@@ -50,14 +51,15 @@ def any_queued(connection: Connection, queue: str) -> bool:
 
 
 def unfinished_with_model(connection: Connection, model_id: str) -> list[str]:
-    """Made from it, or with a plan that names it: no other text holds an id."""
-    return _unfinished(connection, or_(Job.model_id == model_id, cast(Job.plan, String).contains(model_id)))
+    return _unfinished(connection, Job.model_id, model_id)
 
 
 def unfinished_with_dataset(connection: Connection, dataset_id: str) -> list[str]:
-    return _unfinished(connection, Job.dataset_id == dataset_id)
+    return _unfinished(connection, Job.dataset_id, dataset_id)
 
 
-def _unfinished(connection: Connection, where: ColumnElement[bool]) -> list[str]:
-    statement = select(Job.id).where(where, Job.state.not_in(TERMINAL_STATES)).order_by(Job.id)
+def _unfinished(connection: Connection, made_from: InstrumentedAttribute[str], id: str) -> list[str]:
+    """Made from it, or with a plan that names it: no other text holds an id."""
+    needs_it = or_(made_from == id, cast(Job.plan, String).contains(id))
+    statement = select(Job.id).where(needs_it, Job.state.not_in(TERMINAL_STATES)).order_by(Job.id)
     return list(connection.scalars(statement))

@@ -21,7 +21,7 @@ app = typer.Typer(
 app.add_typer(jobs.app, name="jobs")
 
 DataFile = typer.Option(
-    exists=True, dir_okay=False, help="csv, tsv, jsonl, parquet, conll, conllu or SQuAD json."
+    exists=True, dir_okay=False, help="csv, tsv, jsonl, txt, parquet, conll, conllu or SQuAD json."
 )
 
 

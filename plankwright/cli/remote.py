@@ -17,14 +17,17 @@ if TYPE_CHECKING:
 def submit(
     service: "Plankwright", model: Path, splits: Mapping[str, Path], recipe: Mapping[str, Any], shown: bool
 ) -> "Job":
-    """Upload model and dataset, and the students that are folders, and create the job."""
+    """Upload model and dataset, and what steps name of this machine, and create the job."""
     with transfer("model", shown) as progress:
         uploaded = service.models.upload(model, progress=progress)
     with transfer("dataset", shown) as progress:
         dataset = service.datasets.upload(
             splits["train"], splits.get("validation"), splits.get("test"), progress=progress
         )
-    steps = [_with_uploaded_models(service, step, shown) for step in recipe["steps"]]
+    steps = [
+        _with_uploaded_corpus(service, _with_uploaded_models(service, step, shown), shown)
+        for step in recipe["steps"]
+    ]
     return service.jobs.create(uploaded.id, dataset.id, **{**recipe, "steps": steps})
 
 
@@ -39,6 +42,23 @@ def _with_uploaded_models(service: "Plankwright", step: dict[str, Any], shown: b
                 uploaded = service.models.upload(Path(folder), progress=progress)
             changed[name] = {**group, "model": uploaded.id}
     return {**step, **changed} if changed else step
+
+
+def _with_uploaded_corpus(service: "Plankwright", step: dict[str, Any], shown: bool) -> dict[str, Any]:
+    """The step with an id where it names a file of this machine.
+
+    Raises:
+        PlankwrightError: it names a folder, and a dataset is sent as one file.
+    """
+    named = step.get("corpus") if isinstance(step, dict) else None
+    if not isinstance(named, str) or not Path(named).exists():
+        return step
+    if Path(named).is_dir():
+        message = f"{named} is a folder: have its texts in one file to send it, or use --local"
+        raise PlankwrightError("corpus_is_a_folder", message)
+    with transfer("corpus", shown) as progress:
+        uploaded = service.datasets.upload(Path(named), progress=progress)
+    return {**step, "corpus": uploaded.id}
 
 
 def watch(service: "Plankwright", job_id: str, shown: bool) -> "Job":

@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 
 from api.context import Context
 from compression.checkpoints.inspection import inspect_checkpoint
+from compression.data.ingest import read_texts
 from compression.spec import RunSpec
 from tests.api.requests import codes, context_of, job_request, send_model
 from tests.api.work import claim, fail, queue_job
@@ -262,3 +263,53 @@ def test_a_step_may_name_a_model_of_its_own(client: TestClient, checkpoint: Path
     assert (kept.status_code, kept.json()["code"]) == (409, "in_use")
     fail(context.database, claimed)
     assert client.delete(f"/v1/models/{student}").status_code == 204
+
+
+def test_a_step_may_name_a_dataset_of_its_own(client: TestClient, checkpoint: Path, tmp_path: Path) -> None:
+    """It is kept while the job needs it, and brought to the worker."""
+    request = job_request(client, checkpoint)
+
+    def sent(rows: bytes, kind: str = "csv") -> str:
+        answer = client.post("/v1/datasets", files=[("train", (f"texts.{kind}", rows))])
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    def asked(corpus: str, **settings: Any) -> Json:
+        trim = {"method": "trim_vocabulary", "keep_share": 0.9, "corpus": corpus, **settings}
+        return request | {"steps": [*request["steps"], trim]}
+
+    two = sent(b"title,body\none,two\nthree,four\n")
+    numbers = sent(b"size\n1\n2\n")
+    for body, code, pointer, words in (
+        (asked("ds_nobody"), "unknown_dataset", "/steps/1/corpus", "ds_nobody"),
+        (asked("/etc"), "unknown_dataset", "/steps/1/corpus", "/etc"),
+        (asked(two), "ambiguous_corpus_columns", "/steps/1/corpus_columns", "title, body"),
+        (asked(two, corpus_columns=["text"]), "missing_column", "/steps/1/corpus_columns", "title, body"),
+        (asked(numbers), "no_text", "/steps/1/corpus", "size"),
+    ):
+        refused = client.post("/v1/jobs", json=body)
+        assert refused.status_code == 422
+        (error,) = refused.json()["errors"]
+        assert (error["code"], error["pointer"]) == (code, pointer)
+        assert words in error["message"]
+
+    corpus = sent(b"a text\n\nanother\n", "txt")
+    job = client.post("/v1/jobs", json=asked(corpus)).json()
+    assert job["plan"]["steps"][1]["corpus_columns"] == ["text"]
+    context = context_of(client)
+    claimed = claim(context.database)
+    for name, kept in (("first", True), ("second", False)):
+        (tmp_path / name).mkdir()
+        if kept:
+            prepared = prepare(context.storage, context.settings, claimed, [], tmp_path / name)
+            spec = RunSpec.model_validate_json(prepared.read_bytes())
+            assert list(read_texts(spec.datasets[corpus], "train", ["text"])) == [["a text", "another"]]
+            refused = client.delete(f"/v1/datasets/{corpus}")
+            assert (refused.status_code, refused.json()["code"]) == (409, "in_use")
+            fail(context.database, claimed)
+            assert client.delete(f"/v1/datasets/{corpus}").status_code == 204
+        else:  # after a retry: what a worker makes of it is told as `input_missing`
+            with pytest.raises(FileNotFoundError, match=corpus):
+                prepare(context.storage, context.settings, claimed, [], tmp_path / name)
+    again = client.post("/v1/jobs", json=asked(corpus))
+    assert codes(again) == ["unknown_dataset"]

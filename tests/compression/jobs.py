@@ -223,9 +223,12 @@ def make_spec(
     asked = Recipe(steps=steps, **recipe)
     others = {name: Path(name) for name in asked.other_models.values()}
     known = {name: inspect_checkpoint(path) for name, path in others.items() if path.is_dir()}
-    plan = resolve(asked, inspect_checkpoint(model), summary, known)
+    named = list(dict.fromkeys(asked.other_datasets.values()))
+    corpora = {name: folder / f"corpus-{number}" for number, name in enumerate(named) if Path(name).exists()}
+    texts = {name: ingest_dataset({"train": Path(name)}, at, None, 0) for name, at in corpora.items()}
+    plan = resolve(asked, inspect_checkpoint(model), summary, known, texts)
     runs = Runtime(threads=1, **(runtime or {}))
-    return RunSpec(model=model, dataset=dataset, plan=plan, models=others, runtime=runs)
+    return RunSpec(model=model, dataset=dataset, plan=plan, models=others, datasets=corpora, runtime=runs)
 
 
 def run_to_end(spec: RunSpec, out: Path) -> Report:

@@ -205,17 +205,24 @@ def class_of_failure(error: BaseException) -> tuple[str, str]:
 
 
 def test_compress_and_verify_without_any_server(tmp_path: Path) -> None:
-    """A recipe that names a folder, besides: the student's."""
+    """A recipe that names folders, besides: the student's, and one of texts."""
     spec = make_spec(tmp_path, [SHORT])
     student = make_tiny_checkpoint(tmp_path / "student", layers=1)
     step = {"method": "distill", "student": {"model": str(student)}, "training": {"max_steps": 2}}
-    (tmp_path / "recipe.json").write_text(json.dumps({"steps": [step]}))
+    texts = tmp_path / "texts"
+    texts.mkdir()
+    (texts / "a.txt").write_text("very very\n")
+    trim = {"method": "trim_vocabulary", "keep_share": 0.8, "corpus": str(texts)}
+    (tmp_path / "recipe.json").write_text(json.dumps({"steps": [step, trim]}))
     code, events = engine(
         "compress", "--model", spec.model, "--train", tmp_path / "train.jsonl", "--validation",
         tmp_path / "validation.jsonl", "--recipe", tmp_path / "recipe.json", "--out", tmp_path / "out",
     )  # fmt: skip
     assert (code, events[-1].type) == (0, "result")
     artifacts = tmp_path / "out" / "artifacts"
+    assert "very" in (tmp_path / "out" / "model" / "tokenizer.json").read_text()
+    inputs = json.loads((artifacts / "manifest.json").read_text())["inputs"]
+    assert "train.parquet" in inputs["datasets"][str(texts)]
     code, events = engine("verify", artifacts)
     assert (code, events[-1].type) == (0, "verified")
 

@@ -2,6 +2,7 @@ import json
 import threading
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,6 +53,21 @@ def test_models_of_a_step_that_are_folders_are_sent_too(
     assert given["student"]["model"].startswith("mdl_")
     assert augmented["augmentation"]["model"] != given["student"]["model"]
     assert (recurrent["preset"], recurrent["student"]["hidden_size"]) == ("bilstm", 256)
+
+
+def test_a_corpus_that_is_a_file_is_sent_too(service: Plankwright, checkpoint: Path, rows: Path) -> None:
+    texts = rows.with_name("texts.txt")
+    texts.write_text("good film\n")
+
+    def recipe(corpus: Path) -> dict[str, Any]:
+        return {"steps": [{"method": "trim_vocabulary", "keep_share": 0.9, "corpus": str(corpus)}]}
+
+    job = submit(service, checkpoint, {"train": rows, "validation": rows}, recipe(texts), shown=False)
+    (trim,) = job.model_dump()["plan"]["steps"]
+    assert service.datasets.get(trim["corpus"]).name == "texts"
+    assert trim["corpus_columns"] == ["text"]
+    with pytest.raises(PlankwrightError, match="is a folder: have its texts in one file"):
+        submit(service, checkpoint, {"train": rows}, recipe(texts.parent), shown=False)
 
 
 def test_a_folder_is_sent_with_what_belongs_to_it(service: Plankwright, checkpoint: Path) -> None:

@@ -1,18 +1,23 @@
 """Vocabulary trimming (Abdaoui et al. 2020): fewer rows in the embedding table, for the word pieces that texts need."""
 
 import json
+from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from tokenizers import Tokenizer
 from torch import nn
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
 from compression.context import Context, TaskData
+from compression.data.ingest import read_texts
 from compression.errors import InputError, Problem
 from compression.methods.trim_vocabulary.params import TrimVocabularyParams
 from compression.methods.trim_vocabulary.vocabulary import Vocabulary
 
+Counts = npt.NDArray[np.int64]
 TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
 """Word pieces that a config names."""
 
@@ -39,17 +44,50 @@ def run(
             f"can: use a share from {len(required) / rows:.3f} to {len(vocabulary) / rows:.3f}"
         )
         raise InputError(Problem("vocabulary_size", message, f"/steps/{context.recipe_step}/keep_share"))
-    uses = np.bincount(data.train.pieces, minlength=rows)
-    kept = vocabulary.choose(required, uses, size)
+    uses = {"training rows": np.bincount(data.train.pieces, minlength=rows)}
+    if params.corpus is not None:
+        uses["corpus"] = _uses_in_corpus(params, rows, context)
+    # As shares of either: a large corpus does not outweigh the rows that the model has learnt from.
+    shares = np.sum([counts / counts.sum() for counts in uses.values()], axis=0)
+    kept = vocabulary.choose(required, shares, size)
+    _tell_of_lost_pieces(uses, kept, context)
     context.changed_tokenizer = json.dumps(vocabulary.trimmed(kept), ensure_ascii=False)
-    if lost := int(uses.sum() - uses[kept].sum()):
-        message = (
-            f"{(uses > 0).sum() - (uses[kept] > 0).sum()} word pieces of the training rows, {lost / uses.sum():.2%} of "
-            "their text, do not fit into the trimmed vocabulary and are spelled in smaller pieces: keep a larger share"
-        )
-        context.warn("vocabulary_short", message)
     _keep_rows(model, table, kept)
     return model
+
+
+def _uses_in_corpus(params: TrimVocabularyParams, rows: int, context: Context) -> Counts:
+    """How often the texts of the corpus use each word piece (V,).
+
+    Raises:
+        InputError: they use none.
+    """
+    assert params.corpus is not None
+    folder, columns = context.datasets[params.corpus], params.corpus_columns or []
+    tokenizer = Tokenizer.from_str(context.tokenizer_json())
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    uses = np.zeros(rows, dtype=np.int64)
+    for texts in read_texts(folder, "train", columns):
+        context.stop_if_requested()
+        encoded = tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        pieces = np.fromiter(chain.from_iterable(row.ids for row in encoded), dtype=np.int64)
+        uses += np.bincount(pieces, minlength=rows)
+    if not uses.any():
+        message = f"the corpus {params.corpus} holds no word piece in {', '.join(columns)}"
+        raise InputError(Problem("no_text", message, f"/steps/{context.recipe_step}/corpus"))
+    return uses
+
+
+def _tell_of_lost_pieces(uses: dict[str, Counts], kept: list[int], context: Context) -> None:
+    for whose, counts in uses.items():
+        if lost := int(counts.sum() - counts[kept].sum()):
+            pieces = (counts > 0).sum() - (counts[kept] > 0).sum()
+            message = (
+                f"{pieces} word pieces of the {whose}, {lost / counts.sum():.2%} of the text, do not fit into the "
+                "trimmed vocabulary and are spelled in smaller pieces: keep a larger share"
+            )
+            context.warn("vocabulary_short", message)
 
 
 def _keep_rows(model: PreTrainedModel, table: nn.Embedding, kept: list[int]) -> None:

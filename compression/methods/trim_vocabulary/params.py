@@ -1,8 +1,8 @@
 """Settings of vocabulary trimming."""
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.methods.shape import ModelShape
@@ -11,7 +11,7 @@ from compression.training.params import Training
 
 
 class TrimVocabularyParams(Settings):
-    """Keep the word pieces that the training rows use and the most frequent others; drop the rest of the table."""
+    """Keep the word pieces that the training rows and a corpus use, and the most frequent others; drop the rest."""
 
     PAPER: ClassVar[str] = (
         "Abdaoui et al., Load What You Need: Smaller Versions of Multilingual BERT, SustaiNLP 2020"
@@ -24,8 +24,19 @@ class TrimVocabularyParams(Settings):
     method: Literal["trim_vocabulary"] = "trim_vocabulary"
     keep_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Share of the vocabulary that stays. Special tokens and single characters come first, so that every word can still
-    be spelled; then what the training rows use, most often first; then the rest in the order of the vocabulary, which
-    is that of general frequency in the vocabularies of BERT and RoBERTa."""
+    be spelled; then what the training rows and the corpus use, most often first; then the rest in the order of the
+    vocabulary, which is that of general frequency in the vocabularies of BERT and RoBERTa."""
+    corpus: Annotated[str, Field(min_length=1, max_length=4096)] | None = None
+    """Texts of the kind that the result is for, whose word pieces count as much as those of the training rows: id of an
+    uploaded dataset, of which the split `train` is read; without a server, a file or a folder of files."""
+    corpus_columns: Annotated[list[str], Field(min_length=1, max_length=100)] | None = None
+    """Columns of the corpus that hold its texts; by default those that the task reads, or the one column of text."""
+
+    @model_validator(mode="after")
+    def _settings_agree(self) -> Self:
+        if self.corpus_columns is not None and self.corpus is None:
+            raise ValueError("corpus_columns are those of a corpus: name one, or leave them out")
+        return self
 
     @property
     def trains(self) -> Training | None:

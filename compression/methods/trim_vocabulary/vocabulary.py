@@ -9,7 +9,6 @@ import re
 from copy import deepcopy
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
@@ -59,7 +58,7 @@ class Vocabulary:
     def tokens_up_to(self, token_id: int) -> set[str]:
         return self._with_parts({token for token, number in self.ids.items() if number <= token_id})
 
-    def choose(self, required: set[str], uses: npt.NDArray[np.int64], size: int) -> list[int]:
+    def choose(self, required: set[str], uses: npt.NDArray[Any], size: int) -> list[int]:
         """Ids of `size` tokens, ascending: the required ones, then by `uses` (by id), then in their own order."""
         kept = set(required)
         for token in sorted(self.ids, key=lambda token: (-uses[self.ids[token]], self.ids[token])):

@@ -76,10 +76,37 @@ def test_reads(case: str, tmp_path: Path) -> None:
     assert read_bytes(content, suffix, tmp_path) == (["text", "label"], rows)
 
 
+def test_lines_of_text_are_rows_and_empty_ones_are_not(tmp_path: Path) -> None:
+    content = '\n a, b\tc \r\n  \n"d\n'
+    assert read_bytes(content, ".txt", tmp_path) == (["text"], [(" a, b\tc ",), ('"d',)])
+
+
+def test_a_folder_is_read_as_one_file(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    assert folder_problem(folder) == ("no_files", "texts")
+    (folder / "notes.md").write_text("no table")
+    (folder / "b.txt").write_text("two\nthree\n")
+    (folder / "a.csv").write_text("text\none\n")
+    assert read(folder) == (["text"], [("one",), ("two",), ("three",)])
+    (folder / "c.jsonl").write_text('{"title": "four"}\n')
+    assert folder_problem(folder) == ("different_columns", "c.jsonl")
+    (folder / "c.jsonl").write_text("")
+    assert folder_problem(folder) == ("empty_file", "c.jsonl")
+
+
+def folder_problem(folder: Path) -> tuple[str, str]:
+    with pytest.raises(InputError) as caught:
+        read(folder)
+    return caught.value.problems[0].code, caught.value.problems[0].place
+
+
 BAD: dict[str, tuple[str, bytes | str, list[tuple[str, str]]]] = {
     "other format": (".xlsx", "x", [("unknown_format", "")]),
     "no extension": ("", "x", [("unknown_format", "")]),
     "empty tsv": (".tsv", "", [("empty_file", "")]),
+    "empty txt": (".txt", "\n \n", [("empty_file", "")]),
+    "txt that is not UTF-8": (".txt", b"x\n\xe9\n", [("not_utf8", "2")]),
     "empty csv": (".csv", "\n\n", [("empty_file", "")]),
     "empty jsonl": (".jsonl", "", [("empty_file", "")]),
     "byte-order mark only": (".tsv", b"\xef\xbb\xbf", [("empty_file", "")]),
