@@ -119,6 +119,8 @@ def _facts() -> ModelFacts:
         attention_heads=12,
         intermediate_size=1536,
         vocabulary_size=30522,
+        pieces=30522,
+        required_pieces=1999,
         max_length=512,
         token_types=2,
         parameters=22_716_681,

@@ -58,6 +58,10 @@ class ModelFacts(BaseModel):
     vocabulary_size: int
     vocabulary: str | None = None
     """Digest of the tokenizer's pieces and their ids; null for a model that was inspected before there was one."""
+    pieces: int | None = None
+    """Word pieces that its tokenizer knows; null as for `vocabulary`, and where only the tokenizer at work can tell."""
+    required_pieces: int | None = None
+    """How many of them no tokenizer of the kind can do without: special tokens, single characters; null as `pieces`."""
     max_length: int
     """Word pieces that fit, special ones included."""
     token_types: int | None = None

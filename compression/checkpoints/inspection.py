@@ -35,6 +35,7 @@ from compression.checkpoints.weights import (
     check_tied,
     read_tensors,
 )
+from compression.checkpoints.word_pieces import count_pieces
 from compression.errors import InputError, Problem
 from compression.strict_json import read_json_object
 
@@ -158,7 +159,8 @@ def _facts(
         by_format[tensor.dtype] += tensor.elements
     task = task_of(config)
     types = [shape[0] for name, shape in expected.items() if name.endswith("token_type_embeddings.weight")]
-    reads_padding = needs_padding(config) or BODIES[config.model_type].positions_after_padding
+    after_padding = BODIES[config.model_type].positions_after_padding
+    pieces, required = count_pieces(folder, config.pad_token_id, all_before_padding=after_padding)
     return ModelFacts(
         architecture=config.model_type,
         task=task,
@@ -171,9 +173,11 @@ def _facts(
         intermediate_size=config.intermediate_size,
         vocabulary_size=config.vocab_size,
         vocabulary=vocabulary_digest(folder),
+        pieces=pieces,
+        required_pieces=required,
         max_length=min(config.max_length, (sentence and sentence.max_length) or config.max_length),
         token_types=sum(types),
-        pad_token_id=config.pad_token_id if reads_padding else None,
+        pad_token_id=config.pad_token_id if needs_padding(config) or after_padding else None,
         sentence=sentence,
         parameters=by_format.total(),
         bytes=sum((folder / file).stat().st_size for file in {tensor.file for tensor in weights}),

@@ -17,6 +17,8 @@ class ModelShape(Settings):
     attention_heads: int
     intermediate_size: int
     vocabulary_size: int
+    pieces: int | None = None
+    required_pieces: int | None = None
     fewer_heads: bool = False
     low_rank: bool = False
     packed: bool = False

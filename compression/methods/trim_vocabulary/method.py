@@ -11,11 +11,11 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
+from compression.checkpoints.word_pieces import Vocabulary
 from compression.context import Context, TaskData
 from compression.data.ingest import read_texts
-from compression.errors import InputError, Problem
+from compression.errors import InputError, Problem, problems_below
 from compression.methods.trim_vocabulary.params import TrimVocabularyParams
-from compression.methods.trim_vocabulary.vocabulary import Vocabulary
 
 Counts = npt.NDArray[np.int64]
 TOKENS = ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
@@ -33,23 +33,18 @@ def run(
     anatomy = anatomy_of(model)
     table = anatomy.word_embeddings_of(model)
     vocabulary = Vocabulary(json.loads(context.tokenizer_json()))
-    rows, size = table.num_embeddings, params.kept(table.num_embeddings)
-    required = vocabulary.required()
-    required |= vocabulary.tokens_with(model.config.pad_token_id)
-    if anatomy.positions_after_padding:
-        required |= vocabulary.tokens_up_to(model.config.pad_token_id)
-    if not len(required) <= size <= len(vocabulary):
-        message = (
-            f"of {rows} entries {len(required)} special tokens and single characters must stay, and {len(vocabulary)} "
-            f"can: use a share from {len(required) / rows:.3f} to {len(vocabulary) / rows:.3f}"
-        )
-        raise InputError(Problem("vocabulary_size", message, f"/steps/{context.recipe_step}/keep_share"))
+    rows = table.num_embeddings
+    required = vocabulary.required(
+        model.config.pad_token_id, all_before_padding=anatomy.positions_after_padding
+    )
+    with problems_below(f"/steps/{context.recipe_step}"):
+        params.check(rows, len(vocabulary), len(required))
     uses = {"training rows": np.bincount(data.train.pieces, minlength=rows)}
     if params.corpus is not None:
         uses["corpus"] = _uses_in_corpus(params, rows, context)
     # As shares of either: a large corpus does not outweigh the rows that the model has learnt from.
     shares = np.sum([counts / counts.sum() for counts in uses.values()], axis=0)
-    kept = vocabulary.choose(required, shares, size)
+    kept = vocabulary.choose(required, shares, params.kept(rows))
     _tell_of_lost_pieces(uses, kept, context)
     context.changed_tokenizer = json.dumps(vocabulary.trimmed(kept), ensure_ascii=False)
     _keep_rows(model, table, kept)

@@ -1,10 +1,12 @@
 """Settings of vocabulary trimming."""
 
+from math import ceil, floor
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, TaskType
+from compression.errors import InputError, Problem
 from compression.methods.shape import ModelShape
 from compression.settings import Settings
 from compression.training.params import Training
@@ -47,5 +49,24 @@ class TrimVocabularyParams(Settings):
         return max(1, round(self.keep_share * vocabulary_size))
 
     def resulting(self, shape: ModelShape) -> ModelShape:
-        """The shape this step leaves."""
-        return shape.model_copy(update={"vocabulary_size": self.kept(shape.vocabulary_size)})
+        """The shape this step leaves.
+
+        Raises:
+            InputError: so many entries cannot stay, as far as that is known.
+        """
+        size = self.kept(shape.vocabulary_size)
+        if shape.pieces is not None and shape.required_pieces is not None:
+            self.check(shape.vocabulary_size, shape.pieces, shape.required_pieces)
+        return shape.model_copy(update={"vocabulary_size": size, "pieces": size})
+
+    def check(self, rows: int, pieces: int, required: int) -> None:
+        """Raises InputError where more than the share of a table must stay, or less than it can."""
+        if required <= self.kept(rows) <= pieces:
+            return
+        least = f"at least {ceil(required / rows * 1e4) / 1e4:.4f}"
+        most = f" and at most {floor(pieces / rows * 1e4) / 1e4:.4f}" if pieces < rows else ""
+        message = (
+            f"of {rows} entries {required} special tokens and single characters must stay, and {pieces} can: use a "
+            f"share of {least}{most}"
+        )
+        raise InputError(Problem("vocabulary_size", message, "/keep_share"))

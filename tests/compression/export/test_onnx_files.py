@@ -133,7 +133,13 @@ def test_a_file_that_computes_something_else_ends_the_job(
     assert caught.value.code == "export_differs"
 
 
-XLM_R_LARGE = {"layers": 24, "hidden_size": 1024, "intermediate_size": 4096, "vocabulary_size": 250_002}
+XLM_R_LARGE = {
+    "layers": 24,
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "vocabulary_size": 250_002,
+    "pieces": 250_002,
+}
 
 
 @pytest.mark.parametrize(

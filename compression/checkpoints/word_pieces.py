@@ -7,9 +7,13 @@ that stay is kept, and with a piece all that it is merged of, so the same merges
 
 import re
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
+
+from compression.checkpoints.tokenizer_files import MAX_BYTES
+from compression.strict_json import read_json_object
 
 BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 Json = dict[str, Any]
@@ -42,21 +46,21 @@ class Vocabulary:
     def _merged(self, left: str, right: str) -> str:
         return left + right.removeprefix(self.prefix)
 
-    def required(self) -> set[str]:
-        """What no tokenizer can do without: special and added tokens, and single characters to spell words with."""
+    def required(self, padding: int | None, *, all_before_padding: bool) -> set[str]:
+        """What no tokenizer can do without: special and added tokens, and single characters to spell words with.
+
+        A model may count positions from the id of its padding: all that is before it stays there.
+        """
         tokens = {token for token in self.ids if len(self._bare(token)) <= 1 or BYTE.fullmatch(token)}
         around = _numbers(self.tokenizer.get("post_processor"))
         tokens |= set(self.added) | {token for token, number in self.ids.items() if number in around}
         unknown = self.model.get("unk_token")
         if isinstance(self.model.get("unk_id"), int):
             unknown = self.model["vocab"][self.model["unk_id"]][0]
+        if padding is not None:
+            first = 0 if all_before_padding else padding
+            tokens |= {token for token, number in self.ids.items() if first <= number <= padding}
         return self._with_parts(tokens | {unknown} if unknown in self.ids else tokens)
-
-    def tokens_with(self, token_id: int | None) -> set[str]:
-        return self._with_parts({token for token, number in self.ids.items() if number == token_id})
-
-    def tokens_up_to(self, token_id: int) -> set[str]:
-        return self._with_parts({token for token, number in self.ids.items() if number <= token_id})
 
     def choose(self, required: set[str], uses: npt.NDArray[Any], size: int) -> list[int]:
         """Ids of `size` tokens, ascending: the required ones, then by `uses` (by id), then in their own order."""
@@ -105,6 +109,22 @@ class Vocabulary:
             closed.add(token)
             open_tokens |= self.parts.get(token, set()) - closed
         return closed & self.ids.keys()
+
+
+def count_pieces(
+    folder: Path, padding: int | None, *, all_before_padding: bool
+) -> tuple[int, int] | tuple[None, None]:
+    """How many pieces the tokenizer.json of a checkpoint has, and how many are required; unknown without the file.
+
+    What else than pieces is in the file is nobody's business before a tokenizer is made of it: unknown as well, then.
+    """
+    if not (folder / "tokenizer.json").is_file():
+        return None, None
+    try:
+        vocabulary = Vocabulary(read_json_object(folder / "tokenizer.json", MAX_BYTES))
+        return len(vocabulary), len(vocabulary.required(padding, all_before_padding=all_before_padding))
+    except (AttributeError, LookupError, TypeError, ValueError, RecursionError):
+        return None, None
 
 
 def _numbers(processor: Json | None) -> set[int]:
