@@ -58,7 +58,7 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
     keep_freed_memory()
     with phase(Phase.LOAD):
         source = open_source(spec.model)
-        data = _load_data(spec, source, spec.runtime.cache)
+        data = _load_data(spec, source)
         context = _context(spec, source, data, out, emit, stop_requested)
         _tell_of_cut_rows(data, spec.plan.evaluation.split, context)
         model = _model_to_start_from(source, context)
@@ -118,10 +118,10 @@ class Phases:
         self.seconds[phase] = time.monotonic() - started
 
 
-def _load_data(spec: RunSpec, source: Source, cache: Path | None) -> TaskData:
+def _load_data(spec: RunSpec, source: Source) -> TaskData:
     task, evaluation = spec.plan.task, spec.plan.evaluation
     splits = {
-        split: encode_split(source, spec.dataset, split, task, cache)
+        split: encode_split(source, spec.dataset, split, task, spec.runtime.cache)
         for split in splits_used(evaluation.split)
         if (spec.dataset / f"{split}.parquet").exists()
     }
@@ -268,7 +268,7 @@ def _encoded_anew(
     if context.changed_tokenizer is None or context.changed_tokenizer == tokenizer:
         return data, tokenizer
     source = with_tokenizer(context.source, context.changed_tokenizer)
-    anew = replace(_load_data(spec, source, cache=None), reference=data.reference)
+    anew = replace(_load_data(spec, source), reference=data.reference)
     return with_labels_of(data, anew), context.changed_tokenizer
 
 

@@ -55,6 +55,8 @@ class Source:
     folder: Path
     facts: ModelFacts
     tokenizer: PreTrainedTokenizerFast
+    changed_tokenizer: str | None = None
+    """Content of the tokenizer.json that `tokenizer` is made of, where it is not that of the folder."""
 
 
 def open_source(folder: Path) -> Source:
@@ -246,7 +248,7 @@ def with_tokenizer(source: Source, changed: str) -> Source:
         folder = Path(scratch)
         shutil.copyfile(source.folder / "config.json", folder / "config.json")
         _write_tokenizer(source, changed, folder)
-        return replace(source, tokenizer=load_tokenizer(folder))
+        return replace(source, tokenizer=load_tokenizer(folder), changed_tokenizer=changed)
 
 
 def _write_tokenizer(source: Source, changed: str | None, folder: Path) -> None:

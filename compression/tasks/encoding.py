@@ -44,7 +44,7 @@ def _encoded(source: Source, dataset: Path, split: SplitName, task: Task, cache:
         return encode(source.tokenizer, table)
     return cached(
         cache,
-        f"encoded-{_content_key(source.folder, dataset / f'{split}.parquet', task, encode)}",
+        f"encoded-{_content_key(source, dataset / f'{split}.parquet', task, encode)}",
         make=lambda: encode(source.tokenizer, table),
         read=lambda entry: _read(entry, task, table, pad_piece(source.tokenizer)),
         write=_write,
@@ -81,10 +81,11 @@ def _read(entry: Path, task: Task, table: pa.Table, padding: int) -> Encoded:
     return Encoded(task=task, table=table, pad_piece=padding, cut=cut, extra=extra, **arrays)
 
 
-def _content_key(model: Path, rows: Path, task: Task, encode: Callable[..., Encoded]) -> str:
+def _content_key(source: Source, rows: Path, task: Task, encode: Callable[..., Encoded]) -> str:
     digest = hashlib.sha256(f"{made_by()} {encode.__name__} {task.model_dump_json()}".encode())
+    digest.update((source.changed_tokenizer or "").encode())
     tokenizer_files = sorted(
-        f for f in model.iterdir() if f.suffix in (".json", ".txt") and f.name != "config.json"
+        f for f in source.folder.iterdir() if f.suffix in (".json", ".txt") and f.name != "config.json"
     )
     for file in [*tokenizer_files, rows]:
         with file.open("rb") as stream:

@@ -10,6 +10,7 @@ import pytest
 from compression.cache import forget_oldest, made_by
 from compression.checkpoints.loading import Source, open_source
 from compression.data.summary import SplitName
+from compression.methods.trim_vocabulary.params import TrimVocabularyParams
 from compression.spec import RunSpec
 from compression.tasks.encoding import encode_split
 from compression.tasks.resolution import Task
@@ -41,6 +42,27 @@ def test_a_second_run_encodes_and_asks_nothing_again(spec: RunSpec, tmp_path: Pa
     assert {file: file.stat().st_ino for file in written} == written
     assert weights_of(tmp_path / "second") == weights_of(tmp_path / "first")
     assert second.before.metrics == first.before.metrics
+
+
+def test_rows_for_a_trimmed_vocabulary_are_kept_too(spec: RunSpec, tmp_path: Path) -> None:
+    """By its content: one of another share is another tokenizer."""
+
+    def trimmed(share: float, out: str) -> bytes:
+        trim = TrimVocabularyParams(keep_share=share)
+        plan = spec.plan.model_copy(update={"steps": [trim, *spec.plan.steps]})
+        run_to_end(spec.model_copy(update={"plan": plan}), tmp_path / out)
+        return weights_of(tmp_path / out)
+
+    first = trimmed(0.9, "first")
+    written = {file: file.stat().st_ino for file in kept(spec, "encoded")}
+    assert len(written) == 4, "train and validation, before and after"
+    assert trimmed(0.9, "second") == first
+    assert {file: file.stat().st_ino for file in kept(spec, "encoded")} == written
+    trimmed(0.8, "third")
+    assert len(kept(spec, "encoded")) == 6
+    without = spec.runtime.model_copy(update={"cache": None})
+    spec = spec.model_copy(update={"runtime": without})
+    assert trimmed(0.9, "fourth") == first
 
 
 def test_answers_are_those_of_one_model_and_its_rows(spec: RunSpec, tmp_path: Path) -> None:
