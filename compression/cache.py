@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from safetensors import SafetensorError
 
-EDITION = 2
+EDITION = 3
 """To be raised when this code makes anything else of the same content: what it made before is not read any more."""
 LIMIT_BYTES = 8 << 30
 DAMAGED = (EOFError, KeyError, ValueError, SafetensorError)

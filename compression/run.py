@@ -147,11 +147,10 @@ def _tell_of_cut_rows(data: TaskData, evaluation: SplitName, context: Context) -
         for what, (part, whole) in behaviour.cut_off(rows).items()
     ]
     if found:
-        cure = "raise task.max_length" if data.task.max_length < most else "cut them into shorter rows"
+        longer, cure = behaviour.limit(most)
         context.warn(
             "rows_cut",
-            f"Rows are longer than {data.task.max_length} word pieces, and nothing beyond that is learnt or measured: "
-            f"{', '.join(found)}. The model takes up to {most}: {cure}.",
+            f"{longer}, and nothing beyond that is learnt or measured: {', '.join(found)}. {cure}",
         )
 
 

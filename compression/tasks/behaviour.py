@@ -44,6 +44,14 @@ class Behaviour(ABC, Generic[T]):
         """How much of what there is in the rows is cut off."""
         return {"rows": (int(data.cut.sum()), len(data.cut))}
 
+    def limit(self, most: int) -> tuple[str, str]:
+        """What is longer than what is read of it, and what can be done where the model reads so many word pieces."""
+        cure = "raise task.max_length" if self.task.max_length < most else "cut them into shorter rows"
+        return (
+            f"Rows are longer than {self.task.max_length} word pieces",
+            f"The model takes up to {most}: {cure}.",
+        )
+
     def equipped(self, data: Encoded, tokenizer: PreTrainedTokenizerFast) -> Encoded:
         """Encoded rows with what is known of the tokenizer alone, where the task needs that."""
         return data

@@ -62,6 +62,26 @@ def test_of_sentences_that_are_cut_the_words_are_counted(tmp_path: Path) -> None
     assert "The model takes up to 64: cut them into shorter rows." in warning
 
 
+@pytest.mark.parametrize(("length", "cure"), [(60, "raise it."), (64, "ask in fewer words.")])
+def test_questions_that_are_cut_are_told(tmp_path: Path, length: int, cure: str) -> None:
+    """Contexts never are: they are read in windows."""
+    short = {"question": "who is it", "context": "the dog " * 50, "answers": [], "answer_starts": []}
+    long = short | {"question": "who " * 22}
+    rows: Any = {"train": [short] * 3, "validation": [short, long, long]}
+    spec = make_spec(
+        tmp_path, [DROP], task="question-answering", layers=2, rows=rows, settings={"max_length": length}
+    )
+    told = io.StringIO()
+    report = run(spec, tmp_path / "out", EventWriter(told), lambda: False)
+    (warning,) = (warning for warning in report.warnings if "longer than" in warning)
+    assert warning.startswith(
+        f"Questions are longer than {length // 3} word pieces, and nothing beyond that is"
+    )
+    assert "measured: 2 of 3 questions of validation (66.7%)." in warning
+    assert warning.endswith(cure)
+    assert told.getvalue().count('"rows_cut"') == 1
+
+
 @pytest.mark.parametrize("task", ["text-classification", "question-answering"])
 def test_nothing_is_said_of_rows_that_are_read_whole(tmp_path: Path, task: TaskType) -> None:
     assert not run_to_end(make_spec(tmp_path, [DROP], task=task, layers=2), tmp_path / "out").warnings

@@ -22,7 +22,7 @@ from compression.evaluation.loyalty import Agreement
 from compression.evaluation.onnx_model import OnnxModel
 from compression.tasks.behaviour import Behaviour
 from compression.tasks.columns import MetricName
-from compression.tasks.question_answering.resolution import QuestionAnsweringTask
+from compression.tasks.question_answering.resolution import QUESTION_LENGTH, QuestionAnsweringTask
 from compression.tasks.question_answering.scores import exact_match, f1, normalized
 
 BEST = 20
@@ -51,8 +51,10 @@ class QuestionAnswering(Behaviour[QuestionAnsweringTask]):
         roles = ["question", "context", *(("answers", "answer_starts") if has_answers else ())]
         rows = list(zip(*(table.column(role).to_pylist() for role in roles), strict=True))
         pieces, types, marks, labels, places = [], [], [], [], []
-        windows = []
-        for row, (encoding, values) in enumerate(zip(self._encodings(tokenizer, rows), rows, strict=True)):
+        windows, cut = [], []
+        encodings = self._encodings(tokenizer, rows)
+        for row, ((encoding, question_is_cut), values) in enumerate(zip(encodings, rows, strict=True)):
+            cut.append(question_is_cut)
             span = _first_span(row, *values[1:]) if has_answers else None
             windows.append(1 + len(encoding.overflowing))
             for window in (encoding, *encoding.overflowing):
@@ -79,7 +81,7 @@ class QuestionAnswering(Behaviour[QuestionAnsweringTask]):
             labels=np.concatenate(labels),
             outputs=offsets_of([len(window) for window in places]),
             pad_piece=pad_piece(tokenizer),
-            cut=np.zeros(table.num_rows, dtype=np.bool_),
+            cut=np.array(cut, dtype=np.bool_),
             marked=np.concatenate(marks),
             sequences=offsets_of(windows),
             extra={"characters": np.concatenate(places)},
@@ -87,7 +89,8 @@ class QuestionAnswering(Behaviour[QuestionAnsweringTask]):
 
     def _encodings(
         self, tokenizer: PreTrainedTokenizerFast, rows: list[tuple[Any, ...]]
-    ) -> Iterator[Encoding]:
+    ) -> Iterator[tuple[Encoding, bool]]:
+        """The windows of each row, and whether its question is cut."""
         rust = tokenizer.backend_tokenizer
         rust.no_padding()
         for start in range(0, len(rows), ENCODE_CHUNK):
@@ -95,13 +98,27 @@ class QuestionAnswering(Behaviour[QuestionAnsweringTask]):
             rust.no_truncation()
             questions = rust.encode_batch([row[0] for row in chunk], add_special_tokens=False)
             most = self.task.max_question_length
-            cut = [
-                row[0] if len(question.ids) <= most else row[0][: question.offsets[most - 1][1]]
-                for row, question in zip(chunk, questions, strict=True)
+            cut = [len(question.ids) > most for question in questions]
+            texts = [
+                row[0][: question.offsets[most - 1][1]] if is_cut else row[0]
+                for row, question, is_cut in zip(chunk, questions, cut, strict=True)
             ]
             rust.enable_truncation(self.task.max_length, stride=self.task.doc_stride, strategy="only_second")
-            pairs = [(question, row[1]) for question, row in zip(cut, chunk, strict=True)]
-            yield from rust.encode_batch(pairs)
+            pairs = [(question, row[1]) for question, row in zip(texts, chunk, strict=True)]
+            yield from zip(rust.encode_batch(pairs), cut, strict=True)
+
+    def cut_off(self, data: Encoded) -> dict[str, tuple[int, int]]:
+        """Of a context nothing is: it is read in windows."""
+        return {"questions": (int(data.cut.sum()), len(data.cut))}
+
+    def limit(self, most: int) -> tuple[str, str]:
+        longest = self.task.max_question_length
+        helps = longest < QUESTION_LENGTH and self.task.max_length < most
+        return (
+            f"Questions are longer than {longest} word pieces",
+            f"A third of task.max_length is for the question, up to {QUESTION_LENGTH} word pieces: "
+            + ("raise it." if helps else "ask in fewer words."),
+        )
 
     def logits(self, model: PreTrainedModel | OnnxModel, batch: Batch) -> torch.Tensor:
         output = model(**batch.inputs)
