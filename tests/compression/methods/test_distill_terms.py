@@ -1,64 +1,24 @@
 """The terms of distillation beside what transformers shows of the same two models."""
 
-import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from transformers import PreTrainedModel
 
-from compression.checkpoints.loading import load_model, open_source
-from compression.context import Context
-from compression.data.batches import collate
-from compression.events import EventWriter
 from compression.losses import attention_loss, cosine_loss, masked_mse, patient_loss
 from compression.methods.distill.objective import DistillObjective
 from compression.methods.distill.params import DistillParams
-from tests.checkpoints import make_tiny_checkpoint
-from tests.compression.encoded import classification, of_rows
+from tests.compression.bare import BATCH, context_of, hidden, load, scores
 
-CPU = torch.device("cpu")
-BATCH = collate(of_rows(classification(), np.array([1, 0]), [3, 5]), np.array([0, 1]), CPU)
 MASK = BATCH.attention_mask
-
-
-def load(folder: Path, layers: int, seed: int, hidden: int = 16) -> PreTrainedModel:
-    source = open_source(make_tiny_checkpoint(folder, layers=layers, seed=seed, hidden=hidden))
-    model = load_model(source.folder, source.facts, CPU)
-    for module in model.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    model.train()
-    return model
-
-
-def hidden(model: PreTrainedModel, layer: int) -> torch.Tensor:
-    """States after a layer, counted from 1."""
-    states: torch.Tensor = model(**BATCH.inputs, output_hidden_states=True).hidden_states[layer]
-    return states
-
-
-def scores(model: PreTrainedModel, layer: int) -> torch.Tensor:
-    attention = model.get_submodule(f"bert.encoder.layer.{layer - 1}.attention.self")
-    heads = int(model.config.num_attention_heads)
-    query, key = (
-        getattr(attention, name)(hidden(model, layer - 1)).unflatten(-1, (heads, -1)).transpose(1, 2)
-        for name in ("query", "key")
-    )
-    found: torch.Tensor = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
-    return found
 
 
 def objective_of(
     student: PreTrainedModel, teacher: PreTrainedModel, folder: Path, **terms: Any
 ) -> DistillObjective:
-    context = Context(
-        source=open_source(folder), device=CPU, dtype=torch.float32, seed=0,
-        emit=EventWriter(io.StringIO()), stop_requested=lambda: False, checkpoint_folder=folder,
-        checkpoint_seconds=60, total_steps=1,
-    )  # fmt: skip
+    context = context_of(folder)
     params = DistillParams.model_validate({"student_layers": 2, **terms})
     return DistillObjective(student, teacher, lambda _: torch.zeros(2, 2), params, context)
 
