@@ -1,5 +1,7 @@
 """Quantisation: what is rounded, how it is trained for, and what the report is about."""
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+import transformers
 from onnx import numpy_helper
 from pydantic import ValidationError
 from torch import nn
@@ -14,7 +17,9 @@ from torch import nn
 from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.inspection import inspect_checkpoint
 from compression.checkpoints.loading import load_model
+from compression.data.encoding import Array
 from compression.errors import InputError
+from compression.evaluation import cost
 from compression.evaluation.onnx_model import OnnxModel
 from compression.export.int8 import round_weights
 from compression.export.verify import verify
@@ -26,6 +31,7 @@ from compression.methods.quantize.rounded import (
     round_rows,
     round_states,
 )
+from compression.report.schema import Report
 from compression.training.params import Training
 from tests.checkpoints import make_tiny_checkpoint
 from tests.compression.jobs import TRAINING, make_spec, run_to_end
@@ -35,10 +41,32 @@ def checkpoint_of(out: Path) -> tuple[Path, ModelFacts]:
     return out / "model", inspect_checkpoint(out / "model")
 
 
-def test_report_is_about_the_8_bit_file_and_the_checkpoint_is_beside_it(tmp_path: Path) -> None:
-    spec = make_spec(tmp_path, [{"method": "quantize", "scheme": "int8-static"}], exports=["onnx"])
-    report = run_to_end(spec, tmp_path / "out")
-    artifacts = tmp_path / "out" / "artifacts"
+@dataclass(frozen=True, slots=True)
+class StaticJob:
+    """A job that has made an 8-bit file with ranges, of what its model shows on 40 of 48 rows."""
+
+    folder: Path
+    report: Report
+
+    @property
+    def artifacts(self) -> Path:
+        return self.folder / "out" / "artifacts"
+
+
+CALIBRATED = 40
+
+
+@pytest.fixture(scope="module")
+def static(tmp_path_factory: pytest.TempPathFactory) -> StaticJob:
+    folder = tmp_path_factory.mktemp("static")
+    step = {"method": "quantize", "scheme": "int8-static", "calibration_rows": CALIBRATED}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cost, "SECONDS", 0.0)
+        return StaticJob(folder, run_to_end(make_spec(folder, [step], exports=["onnx"]), folder / "out"))
+
+
+def test_report_is_about_the_8_bit_file_and_the_checkpoint_is_beside_it(static: StaticJob) -> None:
+    report, artifacts = static.report, static.artifacts
     assert [file.name for file in report.files] == ["model.int8.onnx", "model.tar", "model.onnx"]
     assert report.after.bytes == (artifacts / "model.int8.onnx").stat().st_size
     assert report.after.metrics == report.files[0].metrics
@@ -61,6 +89,82 @@ def test_bfloat16_is_an_ordinary_checkpoint_measured_as_such(tmp_path: Path) -> 
     assert 0.4 < report.size_ratio < 0.7  # the file's header does not shrink
     assert [(file.name, file.precision) for file in report.files] == [("model.tar", "bfloat16")]
     assert verify(tmp_path / "out" / "artifacts").largest_difference == 0
+
+
+class File:
+    """An ONNX file: its nodes, its constants, and the node that each value comes from."""
+
+    def __init__(self, path: Path) -> None:
+        graph = onnx.load(path).graph
+        self.nodes = list(graph.node)
+        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self.makers = {output: node for node in graph.node for output in node.output}
+
+    def range_of(self, weight: Array) -> tuple[float, float]:
+        """Between what the states are rounded that are multiplied with this int8 weight."""
+        for node in self.nodes:
+            makers = [self.makers.get(value, onnx.NodeProto()) for value in node.input[:2]]
+            if node.op_type == "MatMul" and [m.op_type for m in makers] == ["DequantizeLinear"] * 2:
+                states, weights = makers
+                if np.array_equal(self.constants[weights.input[0]], weight):
+                    scale, zero = (self.constants[name].item() for name in states.input[1:])
+                    return (0 - zero) * scale, (255 - zero) * scale
+        raise AssertionError("no product in 8 bits has such a weight")
+
+
+def in_8_bits(weight: torch.Tensor) -> tuple[Array, Array]:
+    """The rows of a matrix in 127 steps on both sides of zero, and the size of each row's steps."""
+    exact = weight.detach().numpy()
+    steps = np.abs(exact).max(axis=1, keepdims=True) / np.float32(127)
+    steps[steps == 0] = 1  # the row of what pads
+    return np.rint(exact / steps).astype(np.int8), steps
+
+
+@torch.no_grad()
+def test_each_layer_of_a_static_file_has_the_range_of_its_states(static: StaticJob) -> None:
+    """Lowest and highest in each batch of 32 training rows, mean over the batches."""
+    folder = static.folder / "out" / "model"
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    file = File(static.artifacts / "model.int8.onnx")
+    seen: dict[str, list[tuple[float, float]]] = {}
+
+    def watch(path: str, part: nn.Module) -> None:
+        # The head asks for the last layer's first position alone, which asks for all keys and values.
+        places = slice(1) if "layer.3." in path and not path.endswith(("key", "value")) else slice(None)
+
+        def keep(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+            states = inputs[0][:, places]
+            seen.setdefault(path, []).append((min(0.0, float(states.min())), max(0.0, float(states.max()))))
+
+        part.register_forward_pre_hook(keep)
+
+    for path, part in model.named_modules():
+        if isinstance(part, nn.Linear) and ".layer." in path:
+            watch(path, part)
+    texts = [json.loads(line)["text"] for line in (static.folder / "train.jsonl").read_text().splitlines()]
+    for batch in texts[:32], texts[32:CALIBRATED]:
+        model(**tokenizer(batch, padding=True, return_tensors="pt"))
+    assert len(seen) == 6 * 4
+    for path, extremes in seen.items():
+        lowest, highest = np.mean(extremes, axis=0)
+        low, high = file.range_of(in_8_bits(model.get_parameter(f"{path}.weight"))[0].T)
+        assert high - low == pytest.approx(highest - lowest, rel=1e-4), path
+        assert low == pytest.approx(lowest, abs=(highest - lowest) / 255), path
+
+
+def test_tables_are_in_8_bits_too_and_no_matrix_is_left_in_float32(static: StaticJob) -> None:
+    file, model = (
+        File(static.artifacts / "model.int8.onnx"),
+        load_model(*checkpoint_of(static.folder / "out"), torch.device("cpu")),
+    )
+    arrays = list(file.constants.values())
+    for table in ("word", "position"):
+        for expected in in_8_bits(model.get_parameter(f"bert.embeddings.{table}_embeddings.weight")):
+            alike = [a for a in arrays if (a.dtype, a.shape) == (expected.dtype, expected.shape)]
+            assert any(np.allclose(array, expected, rtol=1e-6) for array in alike)
+    large = [a for a in arrays if a.dtype == np.float32 and a.ndim > 1 and min(a.shape) > 1]
+    assert not [a.shape for a in large if len(a) > 2]  # but for the two token types
 
 
 @pytest.mark.parametrize("scheme", ["int8-dynamic", "bfloat16"])
