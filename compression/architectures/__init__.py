@@ -116,6 +116,15 @@ class Anatomy(Body):
             if path.startswith(self.layers) and isinstance(module, nn.Linear)
         }
 
+    def weights_of(self, model: PreTrainedModel) -> list[torch.Tensor]:
+        """The weights of all these matrices, or of their factors."""
+        return [
+            part.weight
+            for module in self.matrices_of(model, embeddings=True).values()
+            for part in module.modules()
+            if isinstance(part, (nn.Linear, nn.Embedding))
+        ]
+
     def stored_transposed(self, model: PreTrainedModel) -> set[str]:
         """Names of the weights that a checkpoint holds as (inputs, outputs), those of factors not among them."""
         if not self.transposed:

@@ -154,6 +154,11 @@ def put_form(model: PreTrainedModel, **changed: Any) -> None:
     model.config.plankwright = _form(model.config) | changed
 
 
+def is_packed(model: PreTrainedModel) -> bool:
+    """Whether the model is stored without its zeros."""
+    return bool(_form(model.config).get("packed"))
+
+
 def settle_form(model: PreTrainedModel) -> None:
     """Make the config tell the form that the last steps left the model in: what is factorised, or has fewer heads."""
     ranks = {

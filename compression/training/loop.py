@@ -14,7 +14,7 @@ the batches, the gates and the dropout of a step are functions of the seed and t
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,6 +51,9 @@ class Objective(Protocol):
 
     def trained(self) -> Iterator[nn.Parameter]:
         """The parameters to optimise, in an order that is the same in every run."""
+
+    def sparse(self) -> Collection[torch.Tensor]:
+        """The matrices in which what is zero stays zero."""
 
     def prepare(self, step: int, fraction: float) -> bool:
         """Set the model up for a step after `fraction` of all steps; False where the step would train nothing."""
@@ -102,7 +105,11 @@ class _Run:
     def __init__(self, objective: Objective, data: TaskData, training: Training, context: Context) -> None:
         self.objective, self.data, self.training, self.context = objective, data, training, context
         self.weights = MixedPrecision(
-            objective.model, objective.trained(), context.dtype_for(training), training.weight_decay
+            objective.model,
+            objective.trained(),
+            context.dtype_for(training),
+            training.weight_decay,
+            objective.sparse(),
         )
         self.total = training.steps(len(data.train))
         self.per_epoch = math.ceil(len(data.train) / training.batch_size)

@@ -1,11 +1,13 @@
 """The plain objective: the task's loss, with or without a pull towards the original's logits."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from compression.architectures import anatomy_of
+from compression.checkpoints.loading import is_packed
 from compression.data.batches import Batch
 from compression.tasks.behaviour import behaviour_of
 from compression.training.params import Distillation
@@ -35,6 +37,10 @@ class TaskObjective:
 
     def trained(self) -> Iterator[nn.Parameter]:
         return (parameter for parameter in self.model.parameters() if parameter.requires_grad)
+
+    def sparse(self) -> Collection[torch.Tensor]:
+        """Those of a model that an earlier step has pruned: to train what is left must not fill it again."""
+        return anatomy_of(self.model).weights_of(self.model) if is_packed(self.model) else []
 
     def deliverable(self, done: int) -> bool:
         return True

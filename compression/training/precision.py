@@ -24,11 +24,17 @@ class MixedPrecision:
 
     Parameters of the encoder's layers become views of `working`, in `dtype`; the others views of the vector itself.
     Frozen layers must be in `dtype` already. Frozen parameters that have a gradient all the same count when gradients
-    are clipped. `release` makes the parameters ordinary float32 ones again.
+    are clipped. What is zero in `sparse` parameters stays zero: it has no gradient, and so no momentum. `release` makes
+    the parameters ordinary float32 ones again.
     """
 
     def __init__(
-        self, model: PreTrainedModel, trained: Iterable[nn.Parameter], dtype: torch.dtype, weight_decay: float
+        self,
+        model: PreTrainedModel,
+        trained: Iterable[nn.Parameter],
+        dtype: torch.dtype,
+        weight_decay: float,
+        sparse: Iterable[torch.Tensor] = (),
     ) -> None:
         anatomy = anatomy_of(model)
         in_layers = set(anatomy.layers_of(model).parameters())
@@ -41,6 +47,7 @@ class MixedPrecision:
             p: end - p.numel() for p, end in zip(self.parameters, ends, strict=True)
         }
         moved = set(trained)
+        self.sparse = moved.intersection(sparse)
         self.counted = [p for p in model.parameters() if p.requires_grad and p not in moved]
         self.vector = torch.cat([p.detach().flatten() for p in self.parameters])
         self.gradient = torch.zeros_like(self.vector)
@@ -66,7 +73,10 @@ class MixedPrecision:
             if parameter.grad is None:
                 gradient.zero_()
             else:
-                flat = gradient.copy_(parameter.grad).view(-1)
+                gradient.copy_(parameter.grad)
+                if parameter in self.sparse:
+                    gradient.masked_fill_(self.exact(parameter) == 0, 0)
+                flat = gradient.view(-1)
                 squares.append(flat.dot(flat))
                 parameter.grad = None  # the next one is handed over instead of being added to zeros
         # The optimizer divides by this while it reads the gradient: clipping needs no pass of its own.
@@ -100,11 +110,27 @@ class MixedPrecision:
 
     def exact(self, parameter: torch.Tensor) -> torch.Tensor:
         """The float32 weights of a trained parameter, to change in place; `refresh` then makes them count."""
+        return self._part(self.vector, parameter)
+
+    def _part(self, vector: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
         start = self.places[parameter]
-        return self.vector[start : start + parameter.numel()].view(parameter.shape)
+        return vector[start : start + parameter.numel()].view(parameter.shape)
 
     def refresh(self) -> None:
         self.working.copy_(self.vector[: self.border])
+
+    def settle_zeros(self) -> None:
+        """`refresh` where `sparse` parameters have new zeros: the momentum of these is gone."""
+        for parameter in self.sparse:
+            removed = self.exact(parameter) == 0
+            for moment in self.moments:
+                self._part(moment, parameter).masked_fill_(removed, 0)
+        self.refresh()
+
+    def forget(self) -> None:
+        """Have the optimizer begin anew, where weights have become others than those that it has moved."""
+        for memory in (*self.moments, self.moves):
+            memory.zero_()
 
     def weights(self) -> torch.Tensor:
         """A copy of the float32 vector."""

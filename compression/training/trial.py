@@ -24,7 +24,9 @@ def train_briefly(
     by_length = training.batching == "by_length"
     order = epoch_batches(data.train, training.batch_size, context.seed, 0, by_length=by_length)
     with fast_layers(objective.model, context.device):
-        weights = MixedPrecision(objective.model, objective.trained(), dtype, training.weight_decay)
+        weights = MixedPrecision(
+            objective.model, objective.trained(), dtype, training.weight_decay, objective.sparse()
+        )
         objective.model.train()
         for step in range(steps):
             seed_step(context, step)

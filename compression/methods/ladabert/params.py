@@ -26,7 +26,8 @@ class LadaBertParams(Trained):
     ratio: Annotated[float, Field(gt=1, le=50)] = 5
     """Weights that are not zero in the matrices of the layers and the table of the word pieces, before over after."""
     low_rank_part: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """The part of the ratio, as its power, that factorisation has; pruning has the rest."""
+    """The part of the ratio, as its power, that factorisation has; pruning has the rest, and makes up for a table that
+    stays whole because the answers are read from it."""
     rounds: Annotated[int, Field(ge=1, le=64)] = 1
     """The factorisation begins at higher ranks and comes down to its final ones in so many rounds, each a new SVD of
     what the training has made of the factors; 1 takes the final ranks at once."""
@@ -41,10 +42,11 @@ class LadaBertParams(Trained):
             recovery=None,
         )
 
-    @property
-    def pruning(self) -> PruneParams:
-        sparsity = 1 - self.ratio ** (self.low_rank_part - 1)
-        return PruneParams(sparsity=sparsity, training=self.training, distillation=self.distillation)
+    def pruning(self, before: int, left: int) -> PruneParams:
+        """What reaches the ratio where factorisation has `left` so many weights of those `before`."""
+        sparsity = max(0.0, 1 - before / (self.ratio * left))
+        pruning = PruneParams(training=self.training, distillation=self.distillation)
+        return pruning.model_copy(update={"sparsity": sparsity})
 
     def rank(self, final: int, full: int, number: int) -> int:
         """The rank in a round, counted from 1, of a matrix of full rank `full`: what is kept shrinks evenly."""
@@ -57,4 +59,4 @@ class LadaBertParams(Trained):
         Raises:
             InputError: the step cannot be applied to a model of this shape.
         """
-        return self.pruning.resulting(self.factorisation.resulting(shape))
+        return self.factorisation.resulting(shape).model_copy(update={"packed": True})

@@ -4,11 +4,13 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
+from compression.architectures import anatomy_of
 from compression.checkpoints.plankwright_model import LowRankEmbedding, LowRankLinear
 from compression.methods.ladabert.params import LadaBertParams
 from compression.methods.low_rank.factors import balanced
 from compression.methods.low_rank.method import Factors
-from compression.methods.prune.method import PruneObjective, pruned_matrices, remove_smallest
+from compression.methods.prune.method import PruneObjective, remove_smallest
+from compression.methods.prune.params import PruneParams
 from compression.training.precision import MixedPrecision
 from compression.training.teacher import TeacherLogits
 
@@ -16,8 +18,9 @@ from compression.training.teacher import TeacherLogits
 class RoundsObjective(PruneObjective):
     """Pruning in a training in which each round begins with a new SVD of the factors, cut to the round's rank.
 
-    The factors keep their first round's size; what is cut off is zero, and stays zero. Which round it is follows from
-    the step: an interruption changes nothing.
+    The factors keep their first round's size; what is cut off is zero, and stays zero. The optimizer begins anew with
+    each round: what it knows is about columns that the SVD has turned. Which round it is follows from the step: an
+    interruption changes nothing.
     """
 
     def __init__(
@@ -25,13 +28,14 @@ class RoundsObjective(PruneObjective):
         model: PreTrainedModel,
         factors: Factors,
         params: LadaBertParams,
+        pruning: PruneParams,
         rows: int,
         teacher: TeacherLogits | None,
     ) -> None:
         steps = params.training.steps(rows)
-        super().__init__(model, pruned_matrices(model), params.pruning, steps, teacher)
+        super().__init__(model, anatomy_of(model).weights_of(model), pruning, steps, teacher)
         self.factors, self.rounds = factors, params
-        full = params.pruning.full_step(steps)
+        full = pruning.full_step(steps)
         self.ends = [full * number // params.rounds for number in range(1, params.rounds)]
         """The step after which each round but the last is over."""
         self.round = 1
@@ -53,6 +57,7 @@ class RoundsObjective(PruneObjective):
         self.round = 1 + sum(end <= self.step for end in self.ends)
         for path in self.factors.ranks:
             self._begin_round(path, weights)
+        weights.forget()
         weights.refresh()
 
     @torch.no_grad()

@@ -39,6 +39,14 @@ class Factors:
     def full_rank(self, path: str) -> int:
         return len(self.matrices[path].energy)
 
+    @property
+    def saved(self) -> int:
+        """Weights that factorisation takes away."""
+        return sum(
+            self.matrices[path].parameters - rank * self.matrices[path].parameters_per_rank
+            for path, rank in self.ranks.items()
+        )
+
     def in_words(self) -> str:
         if not self.ranks:
             return f"None of {len(self.matrices)} weight matrices was factorised"

@@ -1,7 +1,8 @@
 """Gradual magnitude pruning (Zhu and Gupta 2018): the smallest weights become zero, and stay zero, during training."""
 
+from collections.abc import Collection
+
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
@@ -20,8 +21,7 @@ UPDATES = 100
 class PruneObjective(TaskObjective):
     """The task's loss while weights are removed.
 
-    A weight that is zero before a step is zero after it: there is no state beside the weights, and an interruption
-    changes nothing.
+    What is zero stays zero, so that there is no state beside the weights, and an interruption changes nothing.
     """
 
     def __init__(
@@ -35,23 +35,21 @@ class PruneObjective(TaskObjective):
         super().__init__(model, params.distillation, teacher)
         self.matrices, self.params, self.steps = matrices, params, steps
         self.step, self.sparsity = 0, 0.0
-        self.kept: list[torch.Tensor] = []
+
+    def sparse(self) -> Collection[torch.Tensor]:
+        return self.matrices
 
     def prepare(self, step: int, fraction: float) -> bool:
         self.step = step
-        self.kept = [matrix.detach() != 0 for matrix in self.matrices]
         return True
 
     def after_step(self, weights: MixedPrecision) -> None:
         full = self.params.full_step(self.steps)
         self.sparsity = self.params.sparsity_after(self.step, self.steps)
-        due = self.step == full or (self.step < full and self.step % max(1, full // UPDATES) == 0)
-        for matrix, kept in zip(self.matrices, self.kept, strict=True):
-            exact = weights.exact(matrix)
-            exact.mul_(kept)
-            if due:
-                remove_smallest(self.used_part(matrix, exact), self.sparsity)
-        weights.refresh()
+        if self.step == full or (self.step < full and self.step % max(1, full // UPDATES) == 0):
+            for matrix in self.matrices:
+                remove_smallest(self.used_part(matrix, weights.exact(matrix)), self.sparsity)
+            weights.settle_zeros()
 
     def used_part(self, matrix: torch.Tensor, exact: torch.Tensor) -> torch.Tensor:
         """What of a matrix the share of zeros is counted in."""
@@ -67,33 +65,12 @@ class PruneObjective(TaskObjective):
 def run(model: PreTrainedModel, data: TaskData, params: PruneParams, context: Context) -> PreTrainedModel:
     """Prune weights of `model` in place during a training, and return it."""
     teacher = teacher_logits(model, data, params.distillation, params.training, context)
-    return prune(model, data, params, teacher, context)
-
-
-def prune(
-    model: PreTrainedModel,
-    data: TaskData,
-    params: PruneParams,
-    teacher: TeacherLogits | None,
-    context: Context,
-) -> PreTrainedModel:
-    """The same with the logits of another model to learn from."""
     steps = params.training.steps(len(data.train))
-    objective = PruneObjective(model, pruned_matrices(model), params, steps, teacher)
+    objective = PruneObjective(model, anatomy_of(model).weights_of(model), params, steps, teacher)
     train(objective, data, params.training, context)
     if params.storage == "packed":
         put_form(model, packed=True)
     return model
-
-
-def pruned_matrices(model: PreTrainedModel) -> list[torch.Tensor]:
-    """The weights of the layers' linear maps and the table of the word pieces, or their factors."""
-    return [
-        part.weight
-        for module in anatomy_of(model).matrices_of(model, embeddings=True).values()
-        for part in module.modules()
-        if isinstance(part, (nn.Linear, nn.Embedding))
-    ]
 
 
 def remove_smallest(weights: torch.Tensor, share: float) -> None:

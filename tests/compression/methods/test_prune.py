@@ -7,11 +7,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from compression.checkpoints.inspection import inspect_checkpoint
+from compression.checkpoints.loading import load_model, open_source
 from compression.checkpoints.plankwright_model import load, packed
 from compression.errors import InputError
 from compression.methods.prune.method import remove_smallest
 from compression.methods.prune.params import PruneParams
-from tests.compression.jobs import TRAINING, make_spec, run_to_end
+from compression.training.precision import MixedPrecision
+from tests.checkpoints import make_tiny_checkpoint
+from tests.compression.jobs import METHOD_SETTINGS, TRAINING, make_spec, run_to_end
 
 
 def test_the_schedule_is_cubic_and_ends_before_the_training() -> None:
@@ -30,6 +33,46 @@ def test_the_smallest_go() -> None:
     weights = torch.tensor([[3.0, -0.5, 0.1], [-4.0, 0.2, 1.0]])
     remove_smallest(weights, 0.5)
     assert weights.tolist() == [[3, 0, 0], [-4, 0, 1]]
+
+
+def test_what_is_removed_has_no_momentum_and_no_part_in_the_norm_that_gradients_are_clipped_to(
+    tmp_path: Path,
+) -> None:
+    source = open_source(make_tiny_checkpoint(tmp_path / "source", layers=1))
+    model = load_model(source.folder, source.facts, torch.device("cpu"))
+    matrix = model.get_parameter("bert.encoder.layer.0.output.dense.weight")
+    weights = MixedPrecision(model, model.parameters(), torch.float32, 0.01, sparse=[matrix])
+    matrix.grad = torch.ones_like(matrix)
+    weights.step(learning_rate=0.1, clip_norm=1e9)
+    weights.exact(matrix)[0] = 0
+    weights.settle_zeros()
+    matrix.grad = torch.zeros_like(matrix)
+    matrix.grad[0], matrix.grad[1, 0] = 100, 0.5
+    weights.step(learning_rate=0.1, clip_norm=1.0)
+    assert not matrix[0].any()
+    start = weights.places[matrix] + matrix.shape[1]
+    assert float(weights.moments[0][start]) == pytest.approx(0.9 * 0.1 * 1 + 0.1 * 0.5)  # not scaled down
+
+
+def zeros_of(folder: Path) -> dict[str, float]:
+    """The share of zeros in each matrix that `prune` is about."""
+    return {
+        name: float((tensor == 0).float().mean())
+        for name, tensor in load(folder).state_dict().items()
+        if tensor.ndim == 2 and ("layer." in name or "word_embeddings" in name)
+    }
+
+
+@pytest.mark.parametrize("second", ["layer_drop", "theseus", "distill", "quantize"])
+def test_a_later_training_does_not_fill_zeros_again(tmp_path: Path, second: str) -> None:
+    steps = [
+        {"method": "prune", "sparsity": 0.75, "training": TRAINING | {"max_steps": 3}},
+        {"method": second, **METHOD_SETTINGS[second]}
+        | ({"scheme": "group-wise"} if second == "quantize" else {}),
+    ]
+    run_to_end(make_spec(tmp_path, steps), tmp_path / "out")
+    zeros = zeros_of(tmp_path / "out" / "model")
+    assert zeros == pytest.approx(dict.fromkeys(zeros, 0.75), abs=0.01)
 
 
 @pytest.mark.parametrize("storage", ["packed", "dense"])
