@@ -6,7 +6,7 @@ bits would have one level less on a side.
 
 import torch
 
-from compression.checkpoints.plankwright_model import pack_codes
+from compression.checkpoints.plankwright_model import is_sparse, pack_codes
 
 CLIPPED = {2: 0.5, 3: 0.7, 4: 0.9, 8: 1.0}
 """Where the range of a group ends, as a share of its largest number: what is beyond is taken for the end."""
@@ -21,6 +21,15 @@ def rounded(values: torch.Tensor, bits: int, group_size: int) -> torch.Tensor:
         scales = _scales(groups, bits)
         parts.append((_units(groups, scales, bits) * scales).flatten(-2))
     return torch.cat(parts, dim=-1)
+
+
+def rounded_as_stored(values: torch.Tensor, bits: int, group_size: int, *, packed: bool) -> torch.Tensor:
+    """The same of a float32 tensor of a model that may be `packed`: where zeros are not stored, of the others."""
+    if not (packed and is_sparse(values)):
+        return rounded(values, bits, group_size)
+    kept, whole = values != 0, torch.zeros_like(values)
+    whole[kept] = rounded(values[kept], bits, group_size)
+    return whole
 
 
 def encode(values: torch.Tensor, bits: int, group_size: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -283,11 +283,16 @@ def packed(whole: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Tensors as they are stored: with a mask and values where that takes fewer bytes."""
     stored = {}
     for name, tensor in whole.items():
-        flat = tensor.flatten()
-        values = flat[flat != 0]
-        if len(values) * tensor.element_size() + len(flat) // 8 + 1 >= len(flat) * tensor.element_size():
+        if not is_sparse(tensor):
             stored[name] = tensor
             continue
+        flat = tensor.flatten()
         stored[f"{name}.mask"] = pack_codes((flat != 0).to(torch.uint8), 1)
-        stored[f"{name}.values"] = values
+        stored[f"{name}.values"] = flat[flat != 0]
     return stored
+
+
+def is_sparse(tensor: torch.Tensor) -> bool:
+    """Whether a mask and the values that are not zero take fewer bytes than the tensor."""
+    size, count = tensor.element_size(), tensor.numel()
+    return int(tensor.count_nonzero()) * size + count // 8 + 1 < count * size

@@ -6,7 +6,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
-from compression.checkpoints.few_bits import rounded
+from compression.checkpoints.few_bits import rounded_as_stored
+from compression.checkpoints.loading import is_packed
 from compression.context import Context, TaskData
 from compression.export.int8 import LEAST_ROWS
 from compression.methods.low_rank.weighting import gradient_sizes
@@ -68,15 +69,18 @@ def costs_of(
     The loss grows by half of d^T H d when the weights move by d: where rounding errors d have no direction of their
     own, by half of their square times the mean eigenvalue of the Hessian H. Its trace is taken as that of the Fisher
     information, the mean of squared gradients, which is the Hessian's expectation where the model is right about its
-    data. It is never negative, and much less noisy than products with H and random signs.
+    data. It is never negative, and much less noisy than products with H and random signs. Q(W) is what will be stored:
+    zeros of a packed model are exact.
     """
     squares = gradient_sizes(model, matrices, data, params.sensitivity_rows, context)
-    costs = {}
+    transposed, packed = anatomy_of(model).stored_transposed(model), is_packed(model)
+    costs: Costs = {}
     for name, module in matrices.items():
         weight = module.weight.detach()
+        weight = weight.T if name in transposed else weight
         curvature = float(squares[name].sum()) / weight.numel()
-        costs[name] = {
-            bits: curvature * float((rounded(weight, bits, params.group_size) - weight).square().sum())
-            for bits in range(FEWEST, MOST + 1)
-        }
+        costs[name] = {}
+        for bits in range(FEWEST, MOST + 1):
+            stored = rounded_as_stored(weight, bits, params.group_size, packed=packed)
+            costs[name][bits] = curvature * float((stored - weight).square().sum())
     return costs

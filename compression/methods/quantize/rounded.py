@@ -11,7 +11,8 @@ from torch.nn import functional
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
-from compression.checkpoints.few_bits import rounded
+from compression.checkpoints.few_bits import rounded_as_stored
+from compression.checkpoints.loading import is_packed
 from compression.export.int8 import LEAST_ROWS
 
 
@@ -34,21 +35,26 @@ class GroupedLinear(nn.Linear):
 
     bits: int
     group_size: int
+    packed: bool
     is_stored_transposed: bool
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         weight = self.weight.T if self.is_stored_transposed else self.weight
-        weight = round_groups(weight, self.bits, self.group_size)
+        weight = round_groups(weight, self.bits, self.group_size, packed=self.packed)
         return functional.linear(input, weight.T if self.is_stored_transposed else weight, self.bias)
 
 
 class GroupedEmbedding(nn.Embedding):
-    """An embedding table with one scale per group of each row."""
+    """An embedding table with one scale per group of each row; without its zeros, groups go from row to row."""
 
     bits: int
     group_size: int
+    packed: bool
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
+        if self.packed:
+            table = round_groups(self.weight, self.bits, self.group_size, packed=True)
+            return functional.embedding(input, table, self.padding_idx)
         return round_groups(super().forward(input), self.bits, self.group_size)
 
 
@@ -77,7 +83,10 @@ def learn_in_groups(model: PreTrainedModel, bits: dict[str, int], group_size: in
         if isinstance(module, (nn.Linear, nn.Embedding)) and (name := weights.get(module.weight)):
             module.__class__ = GroupedLinear if isinstance(module, nn.Linear) else GroupedEmbedding
             vars(module).update(
-                bits=bits[name], group_size=group_size, is_stored_transposed=name in transposed
+                bits=bits[name],
+                group_size=group_size,
+                packed=is_packed(model),
+                is_stored_transposed=name in transposed,
             )
 
 
@@ -105,9 +114,10 @@ def round_states(values: torch.Tensor) -> torch.Tensor:
     return _pass_through(values, (levels - zero) * scale)
 
 
-def round_groups(values: torch.Tensor, bits: int, group_size: int) -> torch.Tensor:
+def round_groups(values: torch.Tensor, bits: int, group_size: int, *, packed: bool = False) -> torch.Tensor:
     """Numbers (..., n) rounded to few bits, groups of them in a row to a scale of their own."""
-    return _pass_through(values, rounded(values.detach().float(), bits, group_size))
+    exact = values.detach().float()
+    return _pass_through(values, rounded_as_stored(exact, bits, group_size, packed=packed))
 
 
 def _pass_through(values: torch.Tensor, rounded: torch.Tensor) -> torch.Tensor:

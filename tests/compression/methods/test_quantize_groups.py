@@ -12,7 +12,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
+from torch import nn
 
+from compression.architectures import anatomy_of
 from compression.checkpoints.few_bits import CLIPPED, encode, in_few_bits, rounded
 from compression.checkpoints.inspection import inspect_checkpoint
 from compression.checkpoints.loading import load_model, open_source, put_form, save_checkpoint
@@ -20,7 +22,9 @@ from compression.checkpoints.plankwright_model import pack_codes, packed, unpack
 from compression.errors import InputError, Stopped
 from compression.events import EventWriter
 from compression.export.verify import verify
-from compression.methods.quantize.allocation import allocated
+from compression.methods.prune.method import remove_smallest
+from compression.methods.quantize import allocation
+from compression.methods.quantize.allocation import allocated, costs_of
 from compression.methods.quantize.params import QuantizeParams
 from compression.methods.quantize.rounded import learn_in_groups
 from compression.run import run
@@ -99,13 +103,17 @@ def test_a_pruned_matrix_keeps_its_zeros() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["bert", "gpt2"])
-def test_training_rounds_weights_as_the_file_does(tmp_path: Path, architecture: Any) -> None:
+@pytest.mark.parametrize("pruned", [False, True])
+def test_training_rounds_weights_as_the_file_does(tmp_path: Path, architecture: Any, pruned: bool) -> None:
     """GPT-2 stores the matrices of its layers the other way round."""
     source = open_source(make_tiny_checkpoint(tmp_path / "source", architecture))
     model = load_model(source.folder, source.facts, CPU)
     names = [name for name, weight in model.named_parameters() if weight.ndim == 2 and len(weight) > 8]
     bits = dict(zip(names, itertools.cycle((2, 3, 4, 8)), strict=False))
-    put_form(model, bits=bits, group_size=24)
+    if pruned:
+        for weight in anatomy_of(model).weights_of(model):
+            remove_smallest(weight.detach(), 0.6)
+    put_form(model, bits=bits, group_size=24, packed=pruned)
     save_checkpoint(model, source, None, tmp_path / "saved")
     ids = torch.tensor([[2, 80, 81, 3]])
     exact = model(input_ids=ids).logits
@@ -121,7 +129,32 @@ def test_training_rounds_weights_as_the_file_does(tmp_path: Path, architecture: 
 
     # What was loaded has float32 weights: a job that goes on from it stores them so, unless it rounds them again.
     save_checkpoint(read, source, None, tmp_path / "again")
-    assert inspect_checkpoint(tmp_path / "again").plain
+    assert inspect_checkpoint(tmp_path / "again").plain != pruned
+
+
+@pytest.mark.parametrize("architecture", ["bert", "gpt2"])
+def test_bits_cost_what_the_file_loses(
+    tmp_path: Path, architecture: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = open_source(make_tiny_checkpoint(tmp_path / "source", architecture, layers=1))
+    model = load_model(source.folder, source.facts, CPU)
+    linear = anatomy_of(model).matrices_of(model, embeddings=False)
+    matrices = {f"{path}.weight": module for path, module in linear.items() if isinstance(module, nn.Linear)}
+    for weight in anatomy_of(model).weights_of(model):
+        remove_smallest(weight.detach(), 0.6)
+    put_form(model, bits=dict.fromkeys(matrices, 3), group_size=24, packed=True)
+    save_checkpoint(model, source, None, tmp_path / "saved")
+    read = load_model(tmp_path / "saved", inspect_checkpoint(tmp_path / "saved"), CPU).state_dict()
+    flat = {name: torch.ones(len(module.weight)) * module.in_features for name, module in matrices.items()}
+    monkeypatch.setattr(allocation, "gradient_sizes", lambda *_: flat)  # a curvature of 1 everywhere
+    nothing: Any = None
+    costs = costs_of(
+        model, dict(matrices), nothing, QuantizeParams(scheme="group-wise", group_size=24), nothing
+    )
+    lost = {
+        name: float((read[name] - module.weight.detach()).square().sum()) for name, module in matrices.items()
+    }
+    assert {name: cost[3] for name, cost in costs.items()} == pytest.approx(lost, rel=1e-4)
 
 
 def test_the_average_is_kept_and_the_report_says_what_it_is_worth(delivered: Delivered) -> None:
