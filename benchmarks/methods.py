@@ -62,6 +62,7 @@ RIVAL_NOTE = (
     f"{RIVAL} is GeneralDistiller 0.2.1.post1 with the matches published for three layers, begun from the last layer "
     "of each part; its last weights are measured, not its best."
 )
+SHARE = "of the original's"
 CHART = Chart(x="times as fast", y="retention", names="method")
 
 
@@ -90,7 +91,7 @@ def main(
                     step = with_budget(STEPS["distill" if method == RIVAL else method], steps)
                     run = {"task": task, "rows": rows, "method": method, "step": step}
                     found = measured(method, material, run, seeds, threads, ledger)
-                    draft.rows.append(row_of(method, found))
+                    draft.rows.append(row_of(method, found, material.facts.bytes))
             draft.rows.sort(key=lambda row: -float(row["retention"] or 0))
             draft.chart = CHART
             draft.notes.append(
@@ -147,12 +148,14 @@ def run_textbrewer(material: Material, step: dict[str, Any], *, threads: int, **
     return Figures(**json.loads(finished.lines[-1].text))
 
 
-def row_of(method: str, runs: list[Figures]) -> Row:
+def row_of(method: str, runs: list[Figures], original: int) -> Row:
+    """`original` is the bytes of the weights to compress."""
     size = mean(run.bytes or 0 for run in runs)
     return {
         "method": method,
         **quality_of(runs),
         "bytes": round(size),
+        SHARE: size / original,
         "latency, ms": mean(run.latency_ms or 0 for run in runs),
         "times as fast": mean(run.speedup or 0 for run in runs),
         "training CPU s": mean(run.training_cpu_seconds for run in runs),

@@ -1,18 +1,24 @@
-"""Writes benchmarks/README.md with its pictures, and the table in the project's README, from the result files.
+"""Writes benchmarks/README.md with its pictures, and what was measured into the project's README and the methods'
+cards.
 
 python -m benchmarks.report
 """
 
+import json
 from pathlib import Path
+from typing import Any
 
 import typer
 
+from benchmarks.methods import SHARE, STEPS
 from benchmarks.picture import Point, scatter
 from benchmarks.results import RESULTS, Chart, Machine, Part, ResultsOption, Row, Target, read
 
 README = Path(__file__).parent / "README.md"
-FRONT = Path(__file__).parent.parent / "README.md"
-FRONT_TABLE = "<!-- what was measured: written by python -m benchmarks.report -->", "<!-- to here -->"
+ROOT = Path(__file__).parent.parent
+FRONT = ROOT / "README.md"
+CARDS = ROOT / "compression" / "methods"
+MARKS = "<!-- what was measured: written by python -m benchmarks.report -->", "<!-- to here -->"
 HEAD = """\
 # Benchmarks
 
@@ -23,11 +29,30 @@ derived from them goes to `PLANKWRIGHT_BENCHMARK_CACHE`.
 """
 
 
-def main(results: ResultsOption = RESULTS, readme: Path = README, front: Path = FRONT) -> None:
-    """Write the page of the benchmarks, and their summary into the project's page."""
+ABOUT = {
+    "theseus": ("quality-", "claims-", "delivered-quality"),
+    "layer_drop": ("quality-",),
+    "distill": ("quality-",),
+    "quantize": ("delivered-quality",),
+}
+"""How the names of the parts begin that a method's card has whole, beside its rows among all methods."""
+AMONG = """\
+All methods with as many training steps, from 6 layers to 3 or as many bytes, measured on the test rows, which choose
+nothing. Each row has its place by retention; the next better and the next worse stand beside, with the settings of
+their own cards. Megabytes are those of the weights, with their share of the original's; speed is that of one row on one
+thread. `benchmarks/README.md` has all rows, the machine and the commands.
+"""
+
+
+def main(
+    results: ResultsOption = RESULTS, readme: Path = README, front: Path = FRONT, cards: Path = CARDS
+) -> None:
+    """Write the page of the benchmarks, and what was measured into the project's page and the methods' cards."""
     parts = read_all(results)
     readme.write_text(render(parts), encoding="utf-8")
-    front.write_text(with_summary(front.read_text("utf-8"), parts), encoding="utf-8")
+    put(summary(parts), front)
+    for card in cards.glob("*/README.md"):
+        put(measured(card.parent.name, parts), card)
     for name, svg in pictures(parts).items():
         file = readme.parent / name
         file.parent.mkdir(exist_ok=True)
@@ -42,8 +67,8 @@ def read_all(results: Path) -> dict[str, Part]:
 
 def render(parts: dict[str, Part]) -> str:
     """The page of the benchmarks."""
-    summary = _summary(parts)
-    sections = [HEAD, "## Promises\n", summary] if summary else [HEAD]
+    promises = summary(parts)
+    sections = [HEAD, "## Promises\n", promises] if promises else [HEAD]
     return "\n".join([*sections, *(_section(name, part) for name, part in parts.items())])
 
 
@@ -62,18 +87,79 @@ def _drawn(rows: list[Row], chart: Chart) -> str:
     return scatter(points, chart.x, chart.y)
 
 
-def with_summary(page: str, parts: dict[str, Part]) -> str:
-    """A page whose text between the two marks of FRONT_TABLE is what was promised and measured."""
-    begin, end = FRONT_TABLE
-    before, _, rest = page.partition(begin)
-    _, _, after = rest.partition(end)
-    return f"{before}{begin}\n\n{_summary(parts)}\n{end}{after}"
+def put(text: str, page: Path) -> None:
+    """Write a text between the two marks of a page."""
+    page.write_text(with_measured(page.read_text("utf-8"), text), encoding="utf-8")
 
 
-def _summary(parts: dict[str, Part]) -> str:
+def with_measured(page: str, text: str) -> str:
+    """A page with the text between its two marks; ValueError where they do not stand there once each."""
+    begin, end = MARKS
+    before, rest = page.split(begin)
+    _, after = rest.split(end)
+    return f"{before}{begin}\n\n{text}\n{end}{after}"
+
+
+def summary(parts: dict[str, Part]) -> str:
+    """What was promised, and whether it was reached."""
     return _table(
         [{"part": part.title, **_judged(target)} for part in parts.values() for target in part.targets]
     )
+
+
+def measured(method: str, parts: dict[str, Part]) -> str:
+    """What a method's card says: its rows among all methods, task by task, and the parts that are about it."""
+    tasks = {
+        name.removeprefix("methods-"): part for name, part in parts.items() if name.startswith("methods-")
+    }
+    among = {task: _among(method, task, part.rows) for task, part in tasks.items()}
+    lines = [AMONG, _table([row for rows in among.values() for row in rows])]
+    lines += [f"- {name}: {_set(step)}" for name, step in STEPS.items() if step["method"] == method]
+    lines += [f"- {task}: {tasks[task].notes[0].partition(';')[0]}" for task, rows in among.items() if rows]
+    for name, part in parts.items():
+        if name.startswith(ABOUT.get(method, ())):
+            rows = [{key: row[key] for key in row if key != "by seed"} for row in part.rows]
+            lines += [
+                "",
+                f"{part.title}, `{part.command}`:\n",
+                _table(rows),
+                *(f"- {note}" for note in part.notes[:1]),
+            ]
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _among(method: str, task: str, rows: list[Row]) -> list[Row]:
+    """A method's rows of a table of all methods, with the next better and the next worse one."""
+    rows = sorted(rows, key=_retention, reverse=True)
+    own = [i for i, row in enumerate(rows) if STEPS.get(str(row["method"]), {}).get("method") == method]
+    near = {*own, own[0] - 1, own[-1] + 1} if own else set()
+    return [_compact(task, row, rows, i in own) for i, row in enumerate(rows) if i in near]
+
+
+def _compact(task: str, row: Row, rows: list[Row], own: bool) -> Row:
+    better = sum(_retention(other) > _retention(row) for other in rows)
+    share = f" ({100 * float(row[SHARE] or 0):.0f} %)" if SHARE in row else ""
+    return {
+        "task": task,
+        "method": f"**{row['method']}**" if own else row["method"],
+        "before": f"{row['before']:.4f}",
+        "after": f"{row['after']:.4f} ± {row['sd']:.4f}",
+        "retention": f"{row['retention']:.3f}",
+        "label loyalty": "" if row["label loyalty"] is None else f"{row['label loyalty']:.3f}",
+        "MB": f"{float(row['bytes'] or 0) / 1e6:.1f}{share}",
+        "times as fast": f"{row['times as fast']:.2f}",
+        "training CPU s": f"{row['training CPU s']:.0f}",
+        "place": f"{better + 1} of {len(rows)}",
+    }
+
+
+def _retention(row: Row) -> float:
+    return float(row["retention"] or 0)
+
+
+def _set(step: dict[str, Any]) -> str:
+    settings = {name: value for name, value in step.items() if name != "method"}
+    return f"`{json.dumps(settings)}`" if settings else "defaults"
 
 
 def _section(name: str, part: Part) -> str:

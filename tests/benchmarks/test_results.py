@@ -4,7 +4,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
+from benchmarks.methods import SHARE, row_of
 from benchmarks.results import RESULTS, Chart, Target, read, record, repeating
+from benchmarks.runs import Figures
+from compression.registry import METHODS
 
 
 @pytest.mark.parametrize(
@@ -69,8 +72,8 @@ def test_the_page_shows_each_promise_and_each_table(tmp_path: Path) -> None:
         draft.notes.append("A note.")
         draft.chart = Chart(x="examples/s", y="accuracy", names="recipe")
     readme, front = tmp_path / "README.md", tmp_path / "FRONT.md"
-    front.write_text(f"Before.\n{report.FRONT_TABLE[0]}\nold\n{report.FRONT_TABLE[1]}\nAfter.\n")
-    report.main(results=tmp_path, readme=readme, front=front)
+    front.write_text(f"Before.\n{report.MARKS[0]}\nold\n{report.MARKS[1]}\nAfter.\n")
+    report.main(results=tmp_path, readme=readme, front=front, cards=tmp_path)
     page = readme.read_text()
     assert "| Training | memory | at most 0.5 | 0.7 | **no** |" in front.read_text()
     assert front.read_text().startswith("Before.")
@@ -86,10 +89,72 @@ def test_the_page_shows_each_promise_and_each_table(tmp_path: Path) -> None:
     assert "cores of" in page
 
 
+def test_a_card_shows_its_method_beside_its_neighbours_on_every_task(tmp_path: Path) -> None:
+    for task, kept in {"sst2": (0.95, 0.97, 0.99), "wnut17": (0.8, 0.7, 0.9)}.items():
+        with record("methods", task, f"Methods on {task}", tmp_path) as draft:
+            for name, retention in zip(("theseus", "distill", "quantize"), kept, strict=True):
+                draft.rows.append(row_of(name, [run_that_kept(retention)] * 2, original=10_000_000))
+                if task == "sst2":  # as measured before there was this column
+                    del draft.rows[-1][SHARE]
+            draft.notes.append("2 seeds, 250 steps; quantize trains nothing.")
+    with record("claims", "schedules", "Claim", tmp_path) as draft:
+        draft.rows.append({"schedule": "curriculum", "by seed": "0.9 0.9", "retention": 0.95})
+    card = tmp_path / "theseus" / "README.md"
+    card.parent.mkdir()
+    card.write_text(f"Before.\n{report.MARKS[0]}{report.MARKS[1]}\nAfter.\n")
+    (tmp_path / "FRONT.md").write_text("".join(report.MARKS))
+    report.main(results=tmp_path, readme=tmp_path / "README.md", front=tmp_path / "FRONT.md", cards=tmp_path)
+    text = card.read_text()
+    assert text.startswith("Before.")
+    assert text.endswith("After.\n")
+    assert [line.split(" | ")[1] for line in text.splitlines() if line.startswith("| sst2")] == [
+        "distill",
+        "**theseus**",
+    ]
+    assert (
+        "| wnut17 | **theseus** | 0.9000 | 0.7200 ± 0.0000 | 0.800 |  | 2.5 (25 %) | 2.00 | 7 | 2 of 3 |"
+        in text
+    )
+    assert "| 0.950 |  | 2.5 | 2.00 |" in text
+    assert "- wnut17: 2 seeds, 250 steps\n" in text
+    assert '- theseus: `{"successor_layers": 3}`' in text
+    assert "| curriculum | 0.95 |" in text
+    assert "Claim" not in report.measured("distill", report.read_all(tmp_path))
+
+
+def run_that_kept(retention: float) -> Figures:
+    return Figures(
+        examples_per_second=1,
+        examples_per_second_warm=1,
+        training_cpu_seconds=7,
+        wall_seconds=1,
+        cpu_seconds=1,
+        peak_rss_bytes=1,
+        before=0.9,
+        after=0.9 * retention,
+        retention=retention,
+        label_loyalty=None,
+        probability_loyalty=1,
+        bytes=2_500_000,
+        latency_ms=1,
+        speedup=2,
+    )
+
+
+@pytest.mark.parametrize("page", ["no marks", "".join([*report.MARKS, *report.MARKS]), report.MARKS[0]])
+def test_a_page_without_its_two_marks_is_left_alone(tmp_path: Path, page: str) -> None:
+    (tmp_path / "page.md").write_text(page)
+    with pytest.raises(ValueError, match="values to unpack"):
+        report.put("text", tmp_path / "page.md")
+    assert (tmp_path / "page.md").read_text() == page
+
+
 def test_the_pages_are_those_of_the_result_files() -> None:
     parts = report.read_all(RESULTS)
     for name, svg in report.pictures(parts).items():
         assert (report.README.parent / name).read_text("utf-8") == svg, "run python -m benchmarks.report"
     assert report.README.read_text("utf-8") == report.render(parts), "run python -m benchmarks.report"
-    page = report.FRONT.read_text("utf-8")
-    assert page == report.with_summary(page, parts), "run python -m benchmarks.report"
+    texts = {report.CARDS / name / "README.md": report.measured(name, parts) for name in METHODS}
+    for file, text in {report.FRONT: report.summary(parts), **texts}.items():
+        page = file.read_text("utf-8")
+        assert page == report.with_measured(page, text), "run python -m benchmarks.report"
