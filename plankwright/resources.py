@@ -101,6 +101,9 @@ class Event(Resource):
 class Method(Resource):
     name: str
     summary: str
+    paper: str
+    tasks: list[str]
+    architectures: list[str]
     json_schema: dict[str, Any] = Field(alias="schema")
     defaults: dict[str, Any]
     presets: dict[str, Any]

@@ -121,7 +121,7 @@ def download(
     as_json: AsJson = False,
 ) -> None:
     """Download the files of a job and unpack the model. Goes on where an earlier download broke."""
-    from plankwright.cli.output import print_json, say
+    from plankwright.cli.output import print_json, ready, say
     from plankwright.cli.remote import fetch
 
     with connect(server, key) as service:
@@ -129,7 +129,7 @@ def download(
     if as_json:
         print_json({"job": job, "out": str(out or Path(job)), "model": str(model)})
     else:
-        say(f"{model} is ready to be loaded with transformers")
+        say(ready(model))
 
 
 @app.command()

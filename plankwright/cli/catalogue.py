@@ -1,10 +1,11 @@
 """One method and its settings, as its JSON schema has them."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from plankwright.cli.output import print_table, say
-from plankwright.cli.recipe import Schema, settings_of
+from plankwright.cli.output import print_facts, print_table, say
+from plankwright.cli.recipe import Schema, SettingPath, alternatives, settings_of
 
 if TYPE_CHECKING:
     from plankwright.resources import Method
@@ -12,19 +13,36 @@ if TYPE_CHECKING:
 
 def print_method(method: "Method") -> None:
     say(f"{method.name}: {method.summary}")
-    print_table(("--set", "kind", "default", ""), list(_rows(method.json_schema)))
+    facts = {
+        "paper": method.paper,
+        "tasks": ", ".join(method.tasks),
+        "architectures": ", ".join(method.architectures),
+    }
+    presets = {f"preset {name}": json.dumps(values) for name, values in method.presets.items() if values}
+    print_facts(facts | presets)
+    print_table(("--set", "kind", "default", ""), list(_rows(method)))
 
 
-def _rows(schema: Schema) -> Iterator[tuple[str, str, str, str]]:
-    """One row for each setting; where it differs between alternatives, with all of them."""
-    parts: dict[str, list[Schema]] = {}
-    for path, part in settings_of(schema):
-        parts.setdefault(".".join(path), []).append(part)
-    for name, alternatives in parts.items():
-        is_group = any(other.startswith(f"{name}.") for other in parts)
-        if not is_group and name != "method":
-            kinds = dict.fromkeys(map(_kind, alternatives))
-            yield name, " | ".join(kinds), _default(alternatives[0]), alternatives[0].get("description", "")
+def _rows(method: "Method") -> Iterator[tuple[str, str, str, str]]:
+    """One row for each setting; where it differs between alternatives, with all of them.
+
+    Of a group the parts have rows, and the group itself where it is off by default, which those do not show.
+    """
+    parts: dict[SettingPath, list[Schema]] = {}
+    for path, part in settings_of(method.json_schema):
+        parts.setdefault(path, []).append(part)
+    groups = {path[:-1] for path in parts}
+    definitions = method.json_schema.get("$defs", {})
+    for path, found in parts.items():
+        default = _default(path, method.defaults, found[0])
+        if path in groups:
+            if default is None:
+                about = next(alternatives(found[0], definitions)).get("description", "")
+                yield ".".join(path), "object", "off", found[0].get("description", about)
+        elif path != ("method",):
+            kinds = dict.fromkeys(map(_kind, found))
+            shown = "" if default is None else str(default)
+            yield ".".join(path), " | ".join(kinds), shown, found[0].get("description", "")
 
 
 def _kind(part: Schema) -> str:
@@ -36,6 +54,9 @@ def _kind(part: Schema) -> str:
     return str(part["type"]) if "type" in part else " | ".join(filter(None, kinds)) or "object"
 
 
-def _default(part: Schema) -> str:
-    default: Any = part.get("default")
-    return "" if default is None or isinstance(default, dict) else str(default)
+def _default(path: SettingPath, defaults: Mapping[str, Any], part: Schema) -> object:
+    """What holds where nothing is said; within a group that is off, where nothing else is said of it."""
+    value: Any = defaults
+    for name in path:
+        value = value.get(name, part.get("default")) if isinstance(value, Mapping) else part.get("default")
+    return value

@@ -11,7 +11,7 @@ import typer
 from plankwright.cli import local, remote
 from plankwright.cli.live import JobView
 from plankwright.cli.outcome import Exit, outcome, report_error
-from plankwright.cli.output import note, print_json, say
+from plankwright.cli.output import note, print_json, ready, say
 from plankwright.cli.recipe import assignment, build_step, read_recipe
 from plankwright.cli.report import print_report
 
@@ -96,4 +96,4 @@ def _show(order: Order, report: Mapping[str, Any], job: Mapping[str, Any] | None
         print_json({"job": job, "out": str(order.out), "model": str(model), "report": report})
         return
     print_report(report)
-    say(f"{model} is ready to be loaded with transformers; see also {order.out / 'report.html'}")
+    say(f"{ready(model)}; see also {order.out / 'report.html'}")

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -45,6 +46,12 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> Non
     for row in rows:
         table.add_row(*(plain("" if value is None else value) for value in row))
     results.print(table)
+
+
+def ready(model: Path) -> str:
+    """That a model is here, and what loads it."""
+    own = "plankwright_model.py"
+    return f"{model} is ready to be loaded with {f'its {own}' if (model / own).exists() else 'transformers'}"
 
 
 def print_facts(facts: Mapping[str, object]) -> None:

@@ -57,18 +57,19 @@ def settings_of(schema: Schema) -> Iterator[tuple[SettingPath, Schema]]:
 
 
 def _walk(schema: Schema, definitions: Schema, path: SettingPath) -> Iterator[tuple[SettingPath, Schema]]:
-    for alternative in _alternatives(schema, definitions):
-        for name, part in alternative.get("properties", {}).items():
+    for group in alternatives(schema, definitions):
+        for name, part in group.get("properties", {}).items():
             yield (*path, name), part
             yield from _walk(part, definitions, (*path, name))
 
 
-def _alternatives(schema: Schema, definitions: Schema) -> Iterator[Schema]:
+def alternatives(schema: Schema, definitions: Schema) -> Iterator[Schema]:
+    """The groups of settings that a setting may be."""
     if "$ref" in schema:
         yield definitions[schema["$ref"].rpartition("/")[2]]
     for kind in ("anyOf", "oneOf", "allOf"):
         for choice in schema.get(kind, ()):
-            yield from _alternatives(choice, definitions)
+            yield from alternatives(choice, definitions)
     if "properties" in schema:
         yield schema
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -161,7 +162,12 @@ def test_lists_are_tables_or_json(server: Server, monkeypatch: pytest.MonkeyPatc
     assert method["schema"]["properties"]["successor_layers"]
     detail = run("methods", "theseus").stdout
     assert "schedule.base_rate" in detail
-    assert "constant | linear" in detail
+    assert "preset distilled: {" in detail
+    assert method["paper"] in detail
+    assert f"architectures: {', '.join(method['architectures'])}" in detail
+    assert re.search(r"schedule\.type +constant \| linear \| cosine \| step +linear ", detail)
+    assert re.search(r"\ndistillation +object +off +A term", detail)
+    assert "\ntraining  " not in detail
     for command in (["models"], ["datasets"], ["jobs", "list"]):
         assert json.loads(run(*command, "--json").stdout) == []
 

@@ -131,3 +131,9 @@ def test_on_a_terminal_a_job_is_a_bar_that_goes_to_its_last_step(terminal: io.St
         view.handle("warning", "the metric does not move", {"code": "majority"})
     assert bars(terminal) == [f"compress {'━' * 40} 40/40 loss 0.25, validation accuracy 0.875"]
     assert "warning: the metric does not move" in terminal.getvalue()
+
+
+def test_a_model_that_transformers_alone_cannot_load_is_not_said_to_be(tmp_path: Path) -> None:
+    assert output.ready(tmp_path).endswith("loaded with transformers")
+    (tmp_path / "plankwright_model.py").touch()
+    assert output.ready(tmp_path).endswith("loaded with its plankwright_model.py")
