@@ -17,6 +17,8 @@ class Method(BaseModel):
     architectures: list[str] = Field(examples=[["bert", "roberta", "distilbert"]])
     presets: dict[str, dict[str, Any]]
     """Values that each preset gives to the fields that a request leaves out."""
+    recommended_preset: str | None
+    """The preset that kept most of the metric where they were measured side by side."""
     defaults: dict[str, Any]
     json_schema: dict[str, Any] = Field(serialization_alias="schema")
     """JSON schema of a step with this method."""

@@ -4,7 +4,7 @@ import inspect
 
 from api.methods.schemas import Method
 from api.problems import ApiError, Code
-from compression.registry import METHODS
+from compression.registry import METHODS, RECOMMENDED
 
 
 def list_methods() -> list[Method]:
@@ -22,6 +22,7 @@ def get_method(name: str) -> Method:
         tasks=list(params.TASKS),
         architectures=list(params.ARCHITECTURES),
         presets=params.PRESETS,
+        recommended_preset=RECOMMENDED.get(name),
         defaults=params().model_dump(mode="json"),
         json_schema=params.model_json_schema(),
     )

@@ -1,12 +1,15 @@
 from pathlib import Path
+from statistics import mean
 
 import pytest
 
 from benchmarks.data import Corpus, Rows
 from benchmarks.methods import RIVAL, STEPS, run_textbrewer, serves, with_budget
+from benchmarks.results import RESULTS
+from benchmarks.results import read as read_results
 from benchmarks.runs import Material
 from compression.checkpoints.facts import TaskType
-from compression.registry import METHODS
+from compression.registry import METHODS, RECOMMENDED
 from tests.checkpoints import make_tiny_checkpoint
 
 
@@ -26,6 +29,23 @@ def test_every_method_has_a_row_and_as_many_steps() -> None:
         else:
             assert params.steps(3200) == 250
             assert params.learning_rate == usual.learning_rate
+
+
+def test_the_catalogue_recommends_the_preset_that_won() -> None:
+    """On average over the tasks, of the presets of a method that have a row each."""
+    kept: dict[str, list[float]] = {}
+    for part in read_results(RESULTS / "methods.json").values():
+        for row in part.rows:
+            kept.setdefault(str(row["method"]), []).append(float(row["retention"] or 0))
+    for method, preset in RECOMMENDED.items():
+        usual = METHODS[method]().model_dump()["preset"]
+        rows = {
+            STEPS[name].get("preset", usual): mean(values)
+            for name, values in kept.items()
+            if STEPS.get(name, {}).get("method") == method
+        }
+        assert len(rows) > 1
+        assert max(rows, key=rows.__getitem__) == preset
 
 
 def test_a_method_has_no_row_where_it_does_not_serve_the_task(tmp_path: Path) -> None:
