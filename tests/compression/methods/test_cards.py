@@ -87,7 +87,7 @@ def settings_in(rows: str) -> Iterator[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_card_says_what_it_serves_or_what_it_does_not(name: str) -> None:
-    use = CARDS[name][CARDS[name].index("**Use it**") :].partition("\n| setting |")[0]
+    use = CARDS[name][CARDS[name].index("**Use it**") :].partition("\n\n")[0]
     params = METHODS[name]
     for some, every in (
         (params.ARCHITECTURES, get_args(Architecture)),
