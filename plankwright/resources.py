@@ -107,6 +107,7 @@ class Method(Resource):
     json_schema: dict[str, Any] = Field(alias="schema")
     defaults: dict[str, Any]
     presets: dict[str, Any]
+    recommended_preset: str | None
 
 
 class Page(Resource, Generic[T]):

@@ -19,6 +19,8 @@ def print_method(method: "Method") -> None:
         "architectures": ", ".join(method.architectures),
     }
     presets = {f"preset {name}": json.dumps(values) for name, values in method.presets.items() if values}
+    if method.recommended_preset is not None:
+        presets["recommended preset"] = method.recommended_preset
     print_facts(facts | presets)
     print_table(("--set", "kind", "default", ""), list(_rows(method)))
 

@@ -30,7 +30,7 @@ class NarrowParams(Recovered):
     """Attention heads that stay in a layer on average: of all layers together those that matter most, one in each at
     the least. All stay by default: a model with fewer is no checkpoint that transformers alone can load."""
     rounds: Annotated[int, Field(ge=1, le=64)] = 8
-    """Neurons and heads go in so many equal rounds, scored anew before each: all at once keeps much less quality."""
+    """Neurons and heads go in so many equal rounds, scored anew before each: all at once keeps less."""
     rows: Annotated[int, Field(ge=1, le=100_000)] = 512
     """Training rows that they are scored on in each round."""
 

@@ -163,6 +163,7 @@ def test_lists_are_tables_or_json(server: Server, monkeypatch: pytest.MonkeyPatc
     detail = run("methods", "theseus").stdout
     assert "schedule.base_rate" in detail
     assert "preset distilled: {" in detail
+    assert "recommended preset: distilled" in detail
     assert method["paper"] in detail
     assert f"architectures: {', '.join(method['architectures'])}" in detail
     assert re.search(r"schedule\.type +constant \| linear \| cosine \| step +linear ", detail)
