@@ -102,7 +102,7 @@ def _wait(emit: EventWriter, stop: threading.Event) -> None:
     """Pay for the imports ahead of the job."""
     orders: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_listen_to_parent, args=(orders,), daemon=True).start()
-    _engine()
+    _engine(whole=True)
     emit(ReadyEvent())
     order = json.loads(orders.get())
     _run(Path(order["spec"]), Path(order["out"]), emit, stop)
@@ -139,13 +139,18 @@ def _compress(options: argparse.Namespace, emit: EventWriter, stop: threading.Ev
     _engine()(spec, options.out, emit, stop.is_set)
 
 
-def _engine() -> Callable[[RunSpec, Path, EventWriter, Callable[[], bool]], object]:
-    """The engine's `run`. Its import takes seconds, which a spec at fault need not wait for.
+def _engine(*, whole: bool = False) -> Callable[[RunSpec, Path, EventWriter, Callable[[], bool]], object]:
+    """The engine's `run`; the `whole` engine also has what jobs import by name.
 
-    What it leaves in memory stays to the end: looking through it for garbage took a fifth of an export.
+    Its import takes seconds, which a spec at fault need not wait for. What it leaves in memory stays to the end:
+    looking through it for garbage took a fifth of an export.
     """
     from compression.run import run
 
+    if whole:
+        from compression.preload import preload
+
+        preload()
     gc.freeze()
     return run
 

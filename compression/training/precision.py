@@ -50,7 +50,7 @@ class MixedPrecision:
         self.sparse = moved.intersection(sparse)
         self.counted = [p for p in model.parameters() if p.requires_grad and p not in moved]
         self.vector = torch.cat([p.detach().flatten() for p in self.parameters])
-        self.gradient = torch.zeros_like(self.vector)
+        self.gradient = torch.empty_like(self.vector)  # each step writes all of it before it reads any
         self.border = sum(p.numel() for p in short)
         self.working = self.vector[: self.border].to(dtype)
         _become_views(short, self.working)

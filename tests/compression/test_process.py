@@ -77,6 +77,8 @@ def wait_for_training(process: subprocess.Popen[bytes]) -> None:
 def test_a_waiting_process_runs_one_spec_and_exits_with_0(tmp_path: Path) -> None:
     spec = write_spec(tmp_path, make_spec(tmp_path, [SHORT]))
     with waiting_engine() as process:
+        loaded = Path(f"/proc/{process.pid}/maps").read_text()
+        assert "sklearn" in loaded, "what a task needs is there before the job"
         order(process, spec, tmp_path / "out")
         assert process.stdout is not None
         events = [parse_event(line) for line in process.stdout]
