@@ -3,7 +3,6 @@
 import hashlib
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +13,6 @@ from compression.cache import cached, made_by
 from compression.context import Context
 from compression.data.encoding import Encoded
 from compression.evaluation.predict import predict
-
-Mark = tuple[int, int]
-"""Where a tensor lies, and how often it was changed in place."""
 
 
 def known_or_predicted(
@@ -50,26 +46,6 @@ def _write(logits: npt.NDArray[np.float32], entry: Path) -> None:
         np.save(file, logits, allow_pickle=False)
 
 
-_digests: "WeakKeyDictionary[PreTrainedModel, tuple[list[Mark], bytes]]" = WeakKeyDictionary()
-"""Of the weights of models that were asked in this process, with what tells whether they have changed."""
-
-
-def _weights_digest(model: PreTrainedModel) -> bytes:
-    """Of the weights, read once for as long as they stay as they are: those of a large model take a while."""
-    tensors = list(model.state_dict().values())
-    marks = [(tensor.data_ptr(), tensor._version) for tensor in tensors]
-    # What shares the memory of another, as weights in training do, may change without a mark.
-    alone = all(tensor.untyped_storage().nbytes() == tensor.nbytes for tensor in tensors)
-    known, digest = _digests.get(model, (None, b""))
-    if not alone or known != marks:
-        content = hashlib.sha256()
-        for tensor in tensors:
-            content.update(memoryview(tensor.cpu().contiguous().flatten().view(torch.uint8).numpy()))
-        digest = content.digest()
-        _digests[model] = marks, digest
-    return digest
-
-
 def _content_key(model: PreTrainedModel, rows: Encoded, sequences: npt.NDArray[np.int64] | None) -> str:
     """Of all that has a say in the logits, down to their last bit: weights, code, rows, machine."""
     config = {name: value for name, value in model.config.to_dict().items() if name != "_name_or_path"}
@@ -77,7 +53,8 @@ def _content_key(model: PreTrainedModel, rows: Encoded, sequences: npt.NDArray[n
     machine = (device, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(), made_by())
     told = (machine, repr(model), config, rows.task.model_dump_json(), rows.pad_piece)
     digest = hashlib.sha256(repr(told).encode())
-    digest.update(_weights_digest(model))
+    for tensor in model.state_dict().values():
+        digest.update(memoryview(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()))
     arrays: dict[str, Any] = {
         "pieces": rows.pieces,
         "offsets": rows.offsets,
