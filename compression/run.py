@@ -77,7 +77,13 @@ def run(spec: RunSpec, out: Path, emit: EventWriter, stop_requested: Callable[[]
         del model
         facts = inspect_checkpoint(out / "model")
         onnx_files = write_onnx_files(
-            spec.plan, out / "model", facts, source.tokenizer, result_data, out / "artifacts"
+            spec.plan,
+            out / "model",
+            facts,
+            source.tokenizer,
+            result_data,
+            context.decisions.get("ranges"),
+            out / "artifacts",
         )
     with phase(Phase.EVALUATE):
         files = _read_back(spec.plan, out / "model", facts, onnx_files, result_data.evaluation, context)

@@ -1,5 +1,6 @@
 """An ONNX graph that can be edited: nodes come and go in any order, and what nobody uses is left out at the end."""
 
+import ast
 from collections.abc import Sequence
 from itertools import count
 from typing import Any
@@ -18,6 +19,8 @@ class Graph:
         self.model = model
         self.nodes = list(model.graph.node)
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        self.modules = {node.output[0]: path for node in self.nodes if (path := _module(node))}
+        """Path of the module that computes a value, as far as the exporter tells."""
         self._numbers = count()
 
     def of_type(self, *types: str) -> list[NodeProto]:
@@ -86,6 +89,13 @@ class Graph:
 
     def _name(self, stem: str) -> str:
         return f"{stem}.{next(self._numbers)}"
+
+
+def _module(node: NodeProto) -> str:
+    """The exporter notes what is around a node: '', then what the model is called, modules in it, the operation."""
+    (scopes,) = [p.value for p in node.metadata_props if p.key == "pkg.torch.onnx.name_scopes"] or ["[]"]
+    _, _, path = "".join(ast.literal_eval(scopes)[-2:-1]).partition(".")
+    return path
 
 
 def attributes(node: NodeProto) -> dict[str, Any]:

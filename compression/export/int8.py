@@ -6,8 +6,6 @@ inputs of linear layers are rounded while the model runs: to the range that they
 that was found beforehand.
 """
 
-from collections.abc import Mapping
-
 import numpy as np
 from onnx import NodeProto, TensorProto, helper
 
@@ -17,7 +15,7 @@ LEAST_ROWS = 64
 """An embedding table with fewer is not worth the operators it takes."""
 RUNTIME = "com.microsoft"
 """The operators that ONNX Runtime has beside those of the standard."""
-Ranges = Mapping[str, tuple[float, float]]
+Ranges = dict[str, tuple[float, float]]
 """Lowest and highest value of states that linear layers take."""
 
 

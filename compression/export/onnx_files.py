@@ -13,7 +13,7 @@ from compression.data.batches import evaluation_batches
 from compression.data.encoding import Encoded
 from compression.errors import ComputeError, ReasonClass
 from compression.evaluation.onnx_model import OnnxModel
-from compression.export.calibration import find_ranges
+from compression.export.calibration import CallRanges, by_state, find_ranges
 from compression.export.graph import Graph
 from compression.export.int8 import Ranges, quantize
 from compression.export.lean import make_lean
@@ -32,9 +32,10 @@ def write_onnx_files(
     facts: ModelFacts,
     tokenizer: PreTrainedTokenizerFast,
     data: TaskData,
+    ranges: CallRanges | None,
     folder: Path,
 ) -> list[Path]:
-    """Make `folder` and write into it what the plan asks for of a checkpoint.
+    """Make `folder` and write into it what the plan asks for of a checkpoint, which may have learnt with `ranges`.
 
     Raises:
         ComputeError: the model does not fit into the format, or the file computes something else than the model.
@@ -56,16 +57,19 @@ def write_onnx_files(
     if "onnx" not in files:
         exact.unlink()
     if "onnx-int8" in files:
-        quantize(graph, _ranges(plan, graph, model, data))
+        quantize(graph, _ranges(plan, graph, model, data, ranges))
         write_onnx(graph, files["onnx-int8"])
     return list(files.values())
 
 
-def _ranges(plan: Plan, graph: Graph, model: PreTrainedModel, data: TaskData) -> Ranges:
+def _ranges(
+    plan: Plan, graph: Graph, model: PreTrainedModel, data: TaskData, learnt: CallRanges | None
+) -> Ranges:
     """Where rounding is not to follow each batch."""
     if plan.quantization is None or plan.quantization.scheme != "int8-static":
         return {}
-    return find_ranges(graph, model.config, data.train, plan.quantization.calibration_rows)
+    count = plan.quantization.calibration_rows
+    return by_state(graph, learnt or find_ranges(model, data.train, count, plan.seed))
 
 
 def _check(path: Path, model: PreTrainedModel, rows: Encoded) -> None:

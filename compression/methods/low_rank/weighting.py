@@ -1,6 +1,6 @@
 """How much each row and column of a weight matrix matters on training rows."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from compression.context import Context, TaskData
 from compression.data.batches import collate, epoch_batches
+from compression.evaluation.inputs import inputs_seen, of_pieces
 from compression.methods.low_rank.params import LowRankParams
 from compression.tasks.behaviour import behaviour_of
 from compression.training.objectives import TaskObjective
@@ -65,31 +66,25 @@ def _input_sizes(
     rows: int,
     context: Context,
 ) -> dict[str, torch.Tensor]:
-    """Sums of squares of the inputs (N,) of linear maps, occurrences (V,) of word pieces."""
+    """Sums of squares of the inputs (N,) of linear maps at word pieces, occurrences (V,) of these."""
     squares: dict[str, torch.Tensor] = {}
-    hooks = []
+    linear: dict[str, nn.Module] = {}
     for name, module in matrices.items():
         if isinstance(module, nn.Embedding):
             counts = np.bincount(data.train.pieces, minlength=module.num_embeddings)
             squares[name] = torch.from_numpy(counts).to(module.weight.device)
-            continue
-        squares[name] = _ones(module, 1) * 0
-        hooks.append(module.register_forward_pre_hook(_adding_to(squares[name])))
-    try:
-        for batch in _batches(data, rows, context):
-            behaviour_of(data.task).logits(model, collate(data.train, batch, context.device))
-            context.stop_if_requested()
-    finally:
-        for hook in hooks:
-            hook.remove()
+        else:
+            squares[name], linear[name] = _ones(module, 1) * 0, module
+    for chosen in _batches(data, rows, context):
+        batch = collate(data.train, chosen, context.device)
+
+        def add(name: str, states: torch.Tensor, mask: torch.Tensor | None = batch.attention_mask) -> None:
+            squares[name] += of_pieces(states, mask).square().sum(dim=0)
+
+        with inputs_seen(linear, add):
+            behaviour_of(data.task).logits(model, batch)
+        context.stop_if_requested()
     return squares
-
-
-def _adding_to(total: torch.Tensor) -> Callable[[nn.Module, tuple[torch.Tensor, ...]], None]:
-    def add(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        total.add_(inputs[0].flatten(0, -2).square().sum(dim=0))
-
-    return add
 
 
 def gradient_sizes(

@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 from compression.architectures import anatomy_of
 from compression.checkpoints.loading import put_form
 from compression.context import Context, TaskData
+from compression.export.calibration import CallRanges, find_ranges
 from compression.methods.quantize.allocation import bits_of_matrices
 from compression.methods.quantize.params import QuantizeParams
 from compression.methods.quantize.rounded import learn_exactly, learn_in_groups, learn_rounded
@@ -32,10 +33,18 @@ def run(model: PreTrainedModel, data: TaskData, params: QuantizeParams, context:
         if bits:
             learn_in_groups(model, bits, params.group_size)
         else:
-            learn_rounded(model)
+            learn_rounded(model, _ranges(model, data, params, context))
         train(TaskObjective(model, params.distillation, teacher), data, params.trains, context)
         learn_exactly(model)
     return model
+
+
+def _ranges(model: PreTrainedModel, data: TaskData, params: QuantizeParams, context: Context) -> CallRanges:
+    """Those that the file will have too; none where it follows each batch."""
+    if params.scheme != "int8-static":
+        return {}
+    count, stop = params.calibration_rows, context.stop_if_requested
+    return context.decide("ranges", lambda: find_ranges(model, data.train, count, context.seed, stop))
 
 
 def _in_words(bits: dict[str, int], model: PreTrainedModel) -> str:

@@ -35,7 +35,7 @@ class QuantizeParams(Recovered):
     an ordinary checkpoint of half the size. `group-wise` makes a checkpoint that stores codes of 2 to 4 bits, and a
     scale for each group of weights: it is loaded as float32, so that it saves bytes on disk, not time or memory."""
     calibration_rows: Annotated[int, Field(ge=1, le=100_000)] = 256
-    """Training rows on which `int8-static` finds its ranges."""
+    """Training rows, drawn by the seed, on which `int8-static` finds its ranges."""
     bits: Annotated[float, Field(ge=FEWEST, le=MOST)] = 4
     """`group-wise`: bits of the weights in the layers, on average, scales not counted."""
     allocation: Literal["hessian", "uniform"] = "hessian"
@@ -49,8 +49,9 @@ class QuantizeParams(Recovered):
     """`group-wise`: training rows whose gradients tell the Hessian."""
     recovery: GentleTraining | None = None
     """Quantisation-aware training before weights are stored in 8 bits or fewer: the model learns with its numbers
-    rounded. Worth it where the metric drops by more than half a point without it, as it does in 2 bits. For 8 bits it
-    computes in float32 whatever `precision` says: bfloat16 would round again, and by as much."""
+    rounded, in `int8-static` to the ranges that the file will have. Worth it where the metric drops by more than half a
+    point without it, as it does in 2 bits. For 8 bits it computes in float32 whatever `precision` says: bfloat16 would
+    round again, and by as much."""
     distillation: Distillation | None = None
     """A pull towards the logits of the model before this step during recovery."""
 

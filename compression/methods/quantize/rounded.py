@@ -1,9 +1,12 @@
 """Layers that compute in float with the numbers that few bits will leave them (quantisation-aware training).
 
-Forwards, numbers are rounded as they will be: for an 8-bit file weights and inputs, as `compression.export.int8` does
-with the ranges of each batch; for codes in groups the weights, as in `compression.checkpoints.few_bits`. Backwards,
-rounding counts as the identity (straight-through estimator: Bengio et al. 2013; Q8BERT, section 2.2).
+Forwards, numbers are rounded as they will be: for an 8-bit file weights and inputs, as `compression.export.int8` does,
+to the ranges that the file will hold or to those of each batch; for codes in groups the weights, as in
+`compression.checkpoints.few_bits`. Backwards, rounding counts as the identity (straight-through estimator: Bengio et
+al. 2013; Q8BERT, section 2.2).
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import nn
@@ -13,14 +16,23 @@ from transformers import PreTrainedModel
 from compression.architectures import anatomy_of
 from compression.checkpoints.few_bits import rounded_as_stored
 from compression.checkpoints.loading import is_packed
+from compression.export.calibration import CallRanges
 from compression.export.int8 import LEAST_ROWS
 
 
 class RoundedLinear(nn.Linear):
-    """A linear layer whose weights have one scale per output, and whose inputs the range of the batch."""
+    """A linear layer whose weights have one scale per output, and whose inputs that of the batch or a fixed one."""
+
+    ranges: Sequence[Sequence[float]]
+    """The fixed one of each call in a pass of the model, where there are any."""
+    calls: int
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return functional.linear(round_states(input), round_rows(self.weight), self.bias)
+        bounds = None
+        if self.ranges:
+            bounds = self.ranges[self.calls % len(self.ranges)]
+            self.calls += 1
+        return functional.linear(round_states(input, bounds), round_rows(self.weight), self.bias)
 
 
 class RoundedEmbedding(nn.Embedding):
@@ -66,11 +78,12 @@ EXACT: dict[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def learn_rounded(model: PreTrainedModel) -> None:
+def learn_rounded(model: PreTrainedModel, ranges: CallRanges) -> None:
     """Exchange the layers that become 8-bit for rounded ones, with the same parameters."""
-    for module in model.modules():
+    for path, module in model.named_modules():
         if type(module) is nn.Linear:
             module.__class__ = RoundedLinear
+            vars(module).update(ranges=ranges.get(path, ()), calls=0)
         elif type(module) is nn.Embedding and module.num_embeddings >= LEAST_ROWS:
             module.__class__ = RoundedEmbedding
 
@@ -104,10 +117,14 @@ def round_rows(values: torch.Tensor) -> torch.Tensor:
     return _pass_through(values, (exact / scale).round() * scale)
 
 
-def round_states(values: torch.Tensor) -> torch.Tensor:
-    """Numbers rounded to 256 levels between their lowest and their highest, zero among them (DynamicQuantizeLinear)."""
+def round_states(values: torch.Tensor, bounds: Sequence[float] | None = None) -> torch.Tensor:
+    """Numbers rounded to 256 levels between two bounds (QuantizeLinear), or else their lowest and highest, zero
+    among them (DynamicQuantizeLinear)."""
     exact = values.detach().float()
-    lowest, highest = exact.amin().clamp(max=0), exact.amax().clamp(min=0)
+    if bounds is None:
+        lowest, highest = exact.amin().clamp(max=0), exact.amax().clamp(min=0)
+    else:
+        lowest, highest = exact.new_tensor(bounds)
     scale = (highest - lowest).clamp(min=1e-12) / 255
     zero = (-lowest / scale).round()
     levels = ((exact / scale).round() + zero).clamp(0, 255)

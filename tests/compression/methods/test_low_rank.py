@@ -1,17 +1,24 @@
 """Factors and ranks, and what becomes of factorised models."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from compression.checkpoints.inspection import inspect_checkpoint
+from compression.checkpoints.loading import load_model, open_source
 from compression.checkpoints.plankwright_model import LowRankEmbedding, LowRankLinear
+from compression.data.batches import collate
 from compression.errors import InputError
 from compression.methods.low_rank.factors import Factorised, factorise, put_factors, ranks_within
+from compression.methods.low_rank.weighting import _input_sizes
+from tests.checkpoints import make_tiny_checkpoint
 from tests.compression.checkpoints.changes import config
+from tests.compression.encoded import classification, of_rows
 from tests.compression.jobs import METHOD_SETTINGS, TRAINING, make_spec, run_to_end
 
 
@@ -51,6 +58,22 @@ def test_ranks_keep_the_budget_and_go_where_the_energy_is() -> None:
     assert ranks["narrow"] < 4 < ranks["broad"]
     assert sum(rank * 40 for rank in ranks.values()) <= 400
     assert ranks_within(matrices, 0.99).keys() == {"narrow"}  # the other is no larger whole
+
+
+def test_padding_is_no_input(tmp_path: Path) -> None:
+    source = open_source(make_tiny_checkpoint(tmp_path / "source", layers=1))
+    model: Any = load_model(source.folder, source.facts, torch.device("cpu"))
+    rows = of_rows(classification(), np.zeros(40, dtype=np.int64), [2 + row % 5 for row in range(40)])
+    data: Any = SimpleNamespace(task=rows.task, train=rows)
+    context: Any = SimpleNamespace(seed=1, device=model.device, stop_if_requested=lambda: None)
+    path = "bert.encoder.layer.0.attention.self.query"
+    found = _input_sizes(model, {path: model.get_submodule(path)}, data, 40, context)[path]
+    expected = torch.zeros_like(found)
+    for row in range(40):
+        with torch.no_grad():
+            states = model.bert.embeddings(collate(rows, np.array([row]), model.device).input_ids)
+        expected += states[0].square().sum(dim=0)
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("weighting", ["none", "inputs", "gradients"])

@@ -16,11 +16,13 @@ from torch import nn
 
 from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.inspection import inspect_checkpoint
-from compression.checkpoints.loading import load_model
+from compression.checkpoints.loading import load_model, open_source
+from compression.data.batches import collate
 from compression.data.encoding import Array
 from compression.errors import InputError
 from compression.evaluation import cost
 from compression.evaluation.onnx_model import OnnxModel
+from compression.export.calibration import find_ranges
 from compression.export.int8 import round_weights
 from compression.export.verify import verify
 from compression.methods.quantize.params import QuantizeParams
@@ -32,6 +34,7 @@ from compression.methods.quantize.rounded import (
     round_states,
 )
 from compression.report.schema import Report
+from compression.tasks.encoding import encode_split
 from compression.training.params import Training
 from tests.checkpoints import make_tiny_checkpoint
 from tests.compression.jobs import TRAINING, make_spec, run_to_end
@@ -221,7 +224,7 @@ def test_gradients_pass_the_rounding(tmp_path: Path) -> None:
     model = load_model(source, inspect_checkpoint(source), torch.device("cpu"))
     ids = torch.tensor([[2, 80, 81, 3]])
     exact = model(input_ids=ids).logits
-    learn_rounded(model)
+    learn_rounded(model, {})
     rounded = model(input_ids=ids).logits
     assert 0 < float((rounded - exact).detach().abs().max()) < 0.05
     rounded.sum().backward()
@@ -248,6 +251,27 @@ def test_eight_bits_are_learnt_in_float32_and_codes_in_groups_in_the_short_type(
         step = {"method": "quantize", "scheme": scheme, "recovery": TRAINING}
         run_to_end(make_spec(tmp_path / scheme, [step]), tmp_path / f"{scheme}-out")
     assert seen == ["float32", "float32", "auto"]
+
+
+def test_recovery_trains_with_the_ranges_that_the_file_has(tmp_path: Path) -> None:
+    step = {"method": "quantize", "scheme": "int8-static", "recovery": TRAINING | {"learning_rate": 1e-2}}
+    spec = make_spec(tmp_path, [step], layers=2)
+    run_to_end(spec, tmp_path / "out")
+    source = open_source(spec.model)
+    rows = encode_split(source, spec.dataset, "train", spec.plan.task, None)
+    untrained = load_model(source.folder, source.facts, torch.device("cpu"))
+    ranges = find_ranges(untrained, rows, 256, spec.plan.seed)
+
+    model = load_model(*checkpoint_of(tmp_path / "out"), torch.device("cpu"))
+    file = OnnxModel(tmp_path / "out" / "artifacts" / "model.int8.onnx", model.config, 1)
+    batch = collate(rows, np.arange(32), model.device).inputs
+    differences = []
+    for rounded_to in (ranges, {}):  # {}: to the range of each batch
+        learn_rounded(model, rounded_to)
+        differences.append(float((model(**batch).logits - file(**batch).logits).detach().abs().max()))
+        learn_exactly(model)
+    assert differences[0] < 1e-4
+    assert differences[1] > 10 * differences[0]
 
 
 def test_recovery_trains_what_the_file_holds(tmp_path: Path) -> None:
