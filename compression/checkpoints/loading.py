@@ -45,6 +45,8 @@ PROBLEM_TYPES: dict[
     "multi_label": "multi_label_classification",
 }
 """What transformers calls them."""
+PRUNED = "pruned"
+"""Key of a form that a step leaves for those behind it, of a model that is stored with its zeros; no file has it."""
 STORAGE_DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
@@ -159,6 +161,11 @@ def is_packed(model: PreTrainedModel) -> bool:
     return bool(_form(model.config).get("packed"))
 
 
+def is_pruned(model: PreTrainedModel) -> bool:
+    """Whether its zeros are to stay: a step before has put them there, or it was stored without them."""
+    return is_packed(model) or bool(_form(model.config).get(PRUNED))
+
+
 def settle_form(model: PreTrainedModel) -> None:
     """Make the config tell the form that the last steps left the model in: what is factorised, or has fewer heads."""
     ranks = {
@@ -204,6 +211,7 @@ def save_checkpoint(
     folder.mkdir(parents=True)
     dtype = STORAGE_DTYPES[source.facts.dtype] if model.dtype is torch.float32 else model.dtype
     transposed = anatomy_of(model).stored_transposed(model)
+    _form(model.config).pop(PRUNED, None)
     settle_form(model)
     form = _form(model.config)
     bits = form.get("bits", {})

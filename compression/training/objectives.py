@@ -7,7 +7,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
-from compression.checkpoints.loading import is_packed
+from compression.checkpoints.loading import is_pruned
 from compression.data.batches import Batch
 from compression.tasks.behaviour import behaviour_of
 from compression.training.params import Distillation
@@ -40,7 +40,7 @@ class TaskObjective:
 
     def sparse(self) -> Collection[torch.Tensor]:
         """Those of a model that an earlier step has pruned: to train what is left must not fill it again."""
-        return anatomy_of(self.model).weights_of(self.model) if is_packed(self.model) else []
+        return anatomy_of(self.model).weights_of(self.model) if is_pruned(self.model) else []
 
     def deliverable(self, done: int) -> bool:
         return True

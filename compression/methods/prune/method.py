@@ -6,7 +6,7 @@ import torch
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
-from compression.checkpoints.loading import put_form
+from compression.checkpoints.loading import PRUNED, put_form
 from compression.context import Context, TaskData
 from compression.methods.prune.params import PruneParams
 from compression.training.loop import train
@@ -68,8 +68,7 @@ def run(model: PreTrainedModel, data: TaskData, params: PruneParams, context: Co
     steps = params.training.steps(len(data.train))
     objective = PruneObjective(model, anatomy_of(model).weights_of(model), params, steps, teacher)
     train(objective, data, params.training, context)
-    if params.storage == "packed":
-        put_form(model, packed=True)
+    put_form(model, **{"packed" if params.storage == "packed" else PRUNED: True})
     return model
 
 

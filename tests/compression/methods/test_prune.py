@@ -63,14 +63,24 @@ def zeros_of(folder: Path) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("second", ["layer_drop", "theseus", "distill", "quantize"])
-def test_a_later_training_does_not_fill_zeros_again(tmp_path: Path, second: str) -> None:
+@pytest.mark.parametrize(
+    ("storage", "second"),
+    [
+        ("packed", "layer_drop"),
+        ("dense", "layer_drop"),
+        ("packed", "theseus"),
+        ("packed", "distill"),
+        ("packed", "quantize"),
+    ],
+)
+def test_a_later_training_does_not_fill_zeros_again(tmp_path: Path, storage: str, second: str) -> None:
     steps = [
-        {"method": "prune", "sparsity": 0.75, "training": TRAINING | {"max_steps": 3}},
+        {"method": "prune", "sparsity": 0.75, "storage": storage, "training": TRAINING | {"max_steps": 3}},
         {"method": second, **METHOD_SETTINGS[second]}
         | ({"scheme": "group-wise"} if second == "quantize" else {}),
     ]
     run_to_end(make_spec(tmp_path, steps), tmp_path / "out")
+    assert inspect_checkpoint(tmp_path / "out" / "model").packed == (storage == "packed")
     zeros = zeros_of(tmp_path / "out" / "model")
     assert zeros == pytest.approx(dict.fromkeys(zeros, 0.75), abs=0.01)
 
