@@ -37,7 +37,7 @@ class Graph:
 
     def constant(self, array: Array, stem: str) -> str:
         name = self._name(stem)
-        self.constants[name] = np.ascontiguousarray(array)
+        self.constants[name] = np.asarray(array, order="C")  # a scalar stays one
         return name
 
     def add(

@@ -110,7 +110,11 @@ class File:
             if node.op_type == "MatMul" and [m.op_type for m in makers] == ["DequantizeLinear"] * 2:
                 states, weights = makers
                 if np.array_equal(self.constants[weights.input[0]], weight):
-                    scale, zero = (self.constants[name].item() for name in states.input[1:])
+                    scale, zero = (self.constants[name] for name in states.input[1:])
+                    assert scale.shape == zero.shape == (), (
+                        "one for all of a tensor is a scalar in the standard"
+                    )
+                    scale, zero = scale.item(), zero.item()
                     return (0 - zero) * scale, (255 - zero) * scale
         raise AssertionError("no product in 8 bits has such a weight")
 
