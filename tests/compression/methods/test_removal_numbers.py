@@ -11,18 +11,19 @@ import torch
 
 from compression.architectures import anatomy_of
 from compression.checkpoints.plankwright_model import LowRankEmbedding
+from compression.checkpoints.word_pieces import Vocabulary
 from compression.data.batches import collate, epoch_batches
 from compression.data.encoding import Array
 from compression.methods.ladabert.method import run as ladabert
 from compression.methods.ladabert.params import LadaBertParams
 from compression.methods.ladabert.rounds import RoundsObjective
-from compression.methods.narrow.neurons import important_neurons
-from compression.methods.prune.method import PruneObjective, pruned_matrices
+from compression.methods.narrow.importance import best_neurons, importance_of
+from compression.methods.narrow.units import Layer
+from compression.methods.prune.method import PruneObjective
 from compression.methods.prune.params import PruneParams
 from compression.methods.share.embeddings import shortened
 from compression.methods.trim_vocabulary.method import run as trim_vocabulary
 from compression.methods.trim_vocabulary.params import TrimVocabularyParams
-from compression.methods.trim_vocabulary.vocabulary import Vocabulary
 from compression.training.loop import train
 from compression.training.precision import MixedPrecision
 from tests.compression.bare import CPU, TWO_ROWS, context_of, data_of, load
@@ -53,9 +54,9 @@ class Pruning(PruneObjective):
 @pytest.mark.parametrize("learning_rate", [1e-12, 0.01])
 def test_zeros_come_by_the_cubic_schedule_and_stay(tmp_path: Path, learning_rate: float) -> None:
     model, context = load(tmp_path, 1, seed=6), context_of(tmp_path)
-    before = [matrix.detach().clone().numpy() for matrix in pruned_matrices(model)]
+    before = [matrix.detach().clone().numpy() for matrix in anatomy_of(model).weights_of(model)]
     params = PruneParams(sparsity=0.8, full_at=0.5, training=training(learning_rate))
-    objective = Pruning(model, pruned_matrices(model), params, 10, None)
+    objective = Pruning(model, anatomy_of(model).weights_of(model), params, 10, None)
     train(objective, data_of(TWO_ROWS), params.training, context)
     objective.remember()
 
@@ -122,18 +123,18 @@ def test_each_round_begins_with_an_svd_of_what_training_has_made_of_the_factors(
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_a_large_ratio_is_reached(tmp_path: Path, ratio: float, rounds: int) -> None:
     model = load(tmp_path, 2, seed=6, hidden=48)
-    whole = sum(matrix.numel() for matrix in pruned_matrices(model))
+    whole = sum(matrix.numel() for matrix in anatomy_of(model).weights_of(model))
     params = LadaBertParams(ratio=ratio, rounds=rounds, training=training(0.01))
     made = ladabert(model, data_of(TWO_ROWS), params, context_of(tmp_path))
-    left = sum(int(matrix.count_nonzero()) for matrix in pruned_matrices(made))
+    left = sum(int(matrix.count_nonzero()) for matrix in anatomy_of(made).weights_of(made))
     assert whole / left == pytest.approx(ratio, rel=0.02)
 
 
 def test_neurons_are_judged_by_their_weights_times_the_gradients_of_these(tmp_path: Path) -> None:
     model, context = load(tmp_path, 2, seed=6), context_of(tmp_path)
     anatomy = anatomy_of(model)
-    parts = [anatomy.feed_forward_of(layer) for layer in anatomy.layers_of(model)]
-    found = important_neurons(model, parts, data_of(FORTY), 40, context, 3, 12)
+    layers = [Layer(layer, anatomy) for layer in anatomy.layers_of(model)]
+    found = best_neurons(importance_of(model, layers, data_of(FORTY), 40, context, 3).neurons, 12)
     importance = np.zeros((2, 32))
     for rows in epoch_batches(FORTY, 32, 0, 3):
         batch = collate(FORTY, rows, CPU)
@@ -178,7 +179,7 @@ def test_the_pieces_that_are_used_most_stay(tmp_path: Path) -> None:
     uses = {"sad": 5, "movie": 4, "cat": 3, "happy": 2, "dog": 1}
     pieces = np.repeat([numbers[word] for word in uses], list(uses.values())).astype(np.int32)
     rows = replace(of_rows(classification(), np.array([0, 1, 0]), [5, 5, 5]), pieces=pieces)
-    required = Vocabulary(json.loads(context.tokenizer_json())).required()
+    required = Vocabulary(json.loads(context.tokenizer_json())).required(0, all_before_padding=False)
     table = model.get_parameter("bert.embeddings.word_embeddings.weight").detach().clone()
     params = TrimVocabularyParams(keep_share=(len(required) + 3) / len(table))
     made = trim_vocabulary(model, data_of(rows), params, context)
