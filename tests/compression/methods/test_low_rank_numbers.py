@@ -18,7 +18,7 @@ from compression.methods.low_rank.weighting import scales
 from tests.compression.bare import CPU, context_of, data_of, hidden, load
 from tests.compression.encoded import classification, of_rows
 
-ROWS = of_rows(classification(), np.arange(40) % 2, [5] * 40)
+ROWS = of_rows(classification(), np.arange(40) % 2, [5, 3, 4, 7] * 10)
 BATCHES = [collate(ROWS, rows, CPU) for rows in epoch_batches(ROWS, 32, 0, 0)]
 TABLE = "bert.embeddings.word_embeddings"
 
@@ -37,14 +37,23 @@ def root(squares: Array) -> Array:
 
 @torch.no_grad()
 def inputs_of(model: PreTrainedModel, layer: int) -> dict[str, torch.Tensor]:
-    """What each linear map of a layer is multiplied with, made of the states before it (B, L, 16)."""
+    """What each linear map of a layer is multiplied with, made of the states before it, row by row (P, ...)."""
+    found: dict[str, list[torch.Tensor]] = {}
+    for batch in BATCHES:
+        for states, row in zip(hidden(model, layer, batch), batch.rows, strict=True):
+            for name, inputs in inputs_for(model, layer, states[: ROWS.lengths[row]]).items():
+                found.setdefault(name, []).append(inputs)
+    return {name: torch.cat(inputs) for name, inputs in found.items()}
+
+
+def inputs_for(model: PreTrainedModel, layer: int, states: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The same for the states (L, 16) of one row, without padding."""
     part = model.get_submodule(f"bert.encoder.layer.{layer}")
-    states = torch.cat([hidden(model, layer, batch) for batch in BATCHES])
     query, key, value = (
-        part.get_submodule(f"attention.self.{name}")(states).unflatten(-1, (2, 8)).transpose(1, 2)
+        part.get_submodule(f"attention.self.{name}")(states).unflatten(-1, (2, 8)).transpose(0, 1)
         for name in ("query", "key", "value")
     )
-    attended = ((query @ key.mT / 8**0.5).softmax(-1) @ value).transpose(1, 2).flatten(2)
+    attended = ((query @ key.mT / 8**0.5).softmax(-1) @ value).transpose(0, 1).flatten(1)
     after = part.get_submodule("attention.output.LayerNorm")(
         part.get_submodule("attention.output.dense")(attended) + states
     )
@@ -59,7 +68,7 @@ def test_inputs_weigh_columns_by_what_they_are_multiplied_with(tmp_path: Path) -
     for layer in (0, 1):
         for name, states in inputs_of(model, layer).items():
             rows, columns = weights[f"bert.encoder.layer.{layer}.{name}"]
-            expected = root(states.flatten(0, 1).square().sum(0).numpy())
+            expected = root(states.square().sum(0).numpy())
             np.testing.assert_allclose(columns, expected, rtol=1e-4, err_msg=name)
             assert (rows == 1).all()
     rows, columns = weights[TABLE]
