@@ -33,11 +33,18 @@ def main():  # type: ignore[no-untyped-def]  # the interpreter is not the projec
         self.encoder.encoder.successor_layers.requires_grad_(True)
         self.train()  # what is loaded is not, and Lightning leaves it so: no layer would ever be drawn
 
+    as_shipped = LtTheseusBert.training_step
+
+    def counted(self, *arguments):  # type: ignore[no-untyped-def]
+        """A step in which no layer is replaced has nothing to train, but counts."""
+        loss = as_shipped(self, *arguments)
+        return loss if loss.requires_grad else loss.requires_grad_()
+
     torch.set_num_threads(settings["threads"])
     lightning.seed_everything(settings["seed"])
     TheseusBertEncoder.__init__.__defaults__ = (settings["layers"],)
     if settings["repaired"]:
-        LtTheseusBert._build_model = repaired
+        LtTheseusBert._build_model, LtTheseusBert.training_step = repaired, counted
     assistant = TrainAssistant(
         "theseusbert",
         general_kwargs={"labels": [0, 1], "num_labels": 2},

@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,25 +47,19 @@ def test_the_engine_must_be_above_both() -> None:
     assert [row["retention"] for row in draft.rows] == pytest.approx([0.5 / 0.9, 0.86 / 0.9, 0.845 / 0.9])
 
 
-def test_the_engine_is_judged_on_the_test_rows(tmp_path: Path) -> None:
-    CORPUS.write(tmp_path)
-    model = make_tiny_checkpoint(tmp_path / "model", layers=4, labels=("0", "1"))
-    run = engine(Material.prepare(model, tmp_path), learning_rate=1e-3, steps=4, length=32, threads=1, seed=0)
-    assert round(run.accuracy * 41, 6).is_integer()
-    assert run.before is not None
-    assert run.training_cpu_seconds > 0
-
-
 @pytest.mark.skipif(len(PLACES) != 2, reason="PLANKWRIGHT_BERT_SQUEEZE=CHECKOUT:INTERPRETER is not set")
-def test_what_is_repaired_trains_the_successor_alone(tmp_path: Path) -> None:
+def test_all_learn_from_the_same_rows_and_the_repaired_trains_its_successor_alone(tmp_path: Path) -> None:
+    CORPUS.write(tmp_path)
     write_rows(CORPUS, tmp_path / "rows")
-    model = make_tiny_checkpoint(tmp_path / "model", layers=4, labels=("0", "1"))
-    rival = Rival(Path(PLACES[0]), Path(PLACES[1]), model, tmp_path / "rows", layers=2)
-    shipped, repaired = (
-        rival.run(repaired=repaired, steps=4, learning_rate=1e-3, length=32, seed=0, threads=1)
-        for repaired in (False, True)
-    )
+    model = make_tiny_checkpoint(tmp_path / "model", layers=6, labels=("0", "1"))
+    rival = Rival(Path(PLACES[0]), Path(PLACES[1]), model, tmp_path / "rows")
+    settings: dict[str, Any] = {"steps": 4, "learning_rate": 1e-3, "length": 32, "seed": 0, "threads": 1}
+    shipped, repaired = (rival.run(repaired=repaired, **settings) for repaired in (False, True))
+    ours = engine(Material.prepare(model, tmp_path), **settings)
+    assert ours.before is not None
+    for run in (shipped, repaired, ours):
+        assert round(run.accuracy * 41, 6).is_integer()
+        assert run.training_cpu_seconds > 0
     assert shipped.trained is not None
     assert repaired.trained is not None
     assert shipped.trained > 3 * repaired.trained
-    assert round(repaired.accuracy * 41, 6).is_integer()
