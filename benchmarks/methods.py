@@ -39,6 +39,7 @@ CHOSEN: dict[str, dict[str, Any]] = {
         "distillation": None,
     },
     "distill": {"method": "distill", "student_layers": LAYERS},
+    "distill, growing": {"method": "distill", "preset": "growing", "student_layers": LAYERS},
     "distill, patient": {"method": "distill", "preset": "patient", "student_layers": LAYERS},
     "tinybert": {"method": "tinybert", "student_layers": LAYERS},
     "share": {"method": "share", "groups": LAYERS},

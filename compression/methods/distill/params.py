@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from compression.checkpoints.facts import TIED, Architecture, ModelFacts, TaskType
 from compression.checkpoints.traits import Trait, architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
-from compression.methods.layer_choice import LayerChoice, equal_modules
+from compression.methods.layer_choice import LayerChoice, equal_modules, growing_modules
 from compression.methods.shape import ModelShape
 from compression.settings import Settings, on_top_of
 from compression.training.params import Distillation, Training
@@ -75,6 +75,7 @@ class DistillParams(Settings):
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
     PRESETS: ClassVar[dict[str, dict[str, Any]]] = {
         "soft_targets": {},
+        "growing": {"modules": "growing", "training": {"learning_rate": 2e-4, "clip_norm": 1.0}},
         "distilbert": {
             "initialization": "spread",
             "distillation": {"weight": 0.7, "temperature": 2.0},
@@ -95,14 +96,18 @@ class DistillParams(Settings):
     method: Literal["distill"] = "distill"
     student: Student | None = None
     """The student, where it is not to be made of the model's own layers: `{"model": ...}` or `{"type": "bilstm"}`."""
-    preset: Literal["soft_targets", "distilbert", "patient", "bilstm"] = "soft_targets"
-    """Where unset fields take their values from: plain distillation, the choices of DistilBERT or PKD, or what suits
-    LSTMs, which a student of the type `bilstm` always has."""
+    preset: Literal["soft_targets", "growing", "distilbert", "patient", "bilstm"] = "soft_targets"
+    """Where unset fields take their values from: plain distillation; the same for a student whose layers stand for
+    growing parts of the teacher, with larger steps; the choices of DistilBERT or PKD; or what suits LSTMs, which a
+    student of the type `bilstm` always has."""
     student_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Layers of the student; half of the teacher's by default."""
+    modules: Literal["equal", "growing"] = "equal"
+    """How the teacher's layers are cut into parts, one for each student layer: as equally as possible, or growing with
+    the depth, as early layers are the hardest to do without."""
     initialization: LayerChoice = "module_last"
-    """Which teacher layers the student starts from: the first ones, as PKD does; the first or the last of each of
-    `student_layers` equal parts; or spread evenly over the whole depth, as DistilBERT does."""
+    """Which teacher layers the student starts from: the first ones, as PKD does; the first or the last of each part; or
+    spread evenly over the whole depth, as DistilBERT does."""
     distillation: Distillation = Distillation()
     """The pull towards the teacher's logits."""
     cosine_weight: Weight = 0.0
@@ -160,7 +165,7 @@ class DistillParams(Settings):
         if self.patient and count < 2:
             message = "a student of one layer has no inner layers: leave the patient term out"
             raise InputError(Problem("no_inner_layers", message, "/patient"))
-        return equal_modules(layers, count)
+        return (equal_modules if self.modules == "equal" else growing_modules)(layers, count)
 
     def resulting(self, shape: ModelShape) -> ModelShape:
         """The shape this step leaves.

@@ -35,6 +35,13 @@ def test_compared_layers(
     assert compared_layers(params, layers) == (ends, inner)
 
 
+def test_parts_may_grow_with_the_depth() -> None:
+    params = DistillParams.model_validate({"preset": "growing", "student_layers": 3})
+    assert (params.partition(6), params.training.learning_rate) == ([1, 2, 3], 2e-4)
+    assert compared_layers(params, 6)[0] == {1: 1, 2: 3, 3: 6}
+    assert DistillParams(student_layers=3).partition(6) == [2, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("settings", "layers", "code", "place"),
     [
