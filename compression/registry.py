@@ -35,5 +35,5 @@ METHODS: dict[str, type[StepParams]] = {
     params.model_fields["method"].default: params for params in get_args(StepParams)
 }
 
-RECOMMENDED: dict[str, str] = {"theseus": "distilled", "distill": "patient"}
+RECOMMENDED: dict[str, str] = {"theseus": "distilled", "distill": "growing"}
 """Of methods with presets, the one that keeps most of the metric where they are measured side by side."""
