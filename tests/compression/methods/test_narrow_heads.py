@@ -131,6 +131,19 @@ def test_what_is_loaded_by_the_module_beside_the_weights_answers_the_same(tmp_pa
     assert inspect_checkpoint(tmp_path / "again" / "out" / "model").fewer_heads
 
 
+def test_fewer_heads_are_stored_without_zeros_and_in_few_bits_as_others_are(tmp_path: Path) -> None:
+    steps = [
+        HEADS,
+        {"method": "prune", "training": TRAINING | {"max_steps": 3}},
+        {"method": "quantize", "scheme": "group-wise"},
+    ]
+    report = run_to_end(make_spec(tmp_path, steps, layers=2, config=FOUR), tmp_path / "out")
+    facts = inspect_checkpoint(tmp_path / "out" / "model")
+    assert (facts.fewer_heads, facts.packed, facts.few_bits) == (True, True, True)
+    model = load(tmp_path / "out" / "model")
+    assert sum(parameter.numel() for parameter in model.parameters()) == report.after.parameters
+
+
 def test_an_interruption_between_rounds_changes_nothing(tmp_path: Path) -> None:
     step = HEADS | {"rounds": 3, "recovery": TRAINING | {"max_steps": 3}}
     spec = make_spec(tmp_path, [step], config=FOUR)
