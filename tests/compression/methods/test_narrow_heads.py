@@ -98,9 +98,9 @@ def test_importance_is_the_gradient_of_a_mask(tmp_path: Path) -> None:
 
 
 def test_heads_are_ranked_over_all_layers_and_each_layer_keeps_its_best() -> None:
-    importances = [torch.tensor([3.0, 4.0, 0.0, 0.0]), torch.tensor([0.1, 0.1, 0.1, 0.1])]
-    assert best_heads(importances, 5) == [[0, 1], [0, 1, 2]]
-    assert best_heads([torch.tensor([9.0, 9.0, 8.0, 8.0]), torch.zeros(4)], 5) == [[0, 1, 2, 3], [0]]
+    importances = [torch.tensor([4.0, 3.0, 1.0, 1.0]), torch.tensor([0.1, 0.1, 0.1, 0.1])]
+    assert best_heads(importances, 4) == [[0, 1], [0, 1]]  # by shares of each layer's norm
+    assert best_heads([torch.tensor([9.0, 9.0, 8.0, 8.0]), torch.zeros(4)], 4) == [[0, 1, 2], [0]]
 
 
 def test_what_is_loaded_by_the_module_beside_the_weights_answers_the_same(tmp_path: Path) -> None:
@@ -187,7 +187,12 @@ def test_sizes_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
     untouched = json.loads((folder / "config.json").read_text())["plankwright"]
     sizes: dict[str, list[int]] = untouched["sizes"]
     path = sorted(path for path in sizes if path.endswith("query"))[0]
+    layer = path.rpartition(".attention.")[0]
+    no_whole_head = {
+        name: [16 if n == 16 else 6 for n in size] for name, size in sizes.items() if layer in name
+    }
     for changed, code in (
+        (no_whole_head, "invalid_config_value"),
         ({path: [16, 16]}, "invalid_config_value"),
         ({path: [16, 3]}, "invalid_config_value"),
         ({"classifier": [16, 2]}, "invalid_config_value"),

@@ -80,8 +80,12 @@ def test_a_language_model_says_what_may_stand_there(tmp_path: Path, architecture
     batch = collate(rows, np.arange(2), CPU)
     hidden = batch.input_ids.clone()
     hidden[:, 1:3] = vocabulary["[MASK]"]
+    expecting = load_model(teller.folder, teller.facts, CPU)
+    for model in (augmenter.model, expecting):  # what stands there would be the likeliest, too
+        for rank, word in enumerate(("great", "good", "bad")):
+            model.get_output_embeddings().bias.data[vocabulary[word]] = 100.0 + 10 * rank
     with torch.no_grad():
-        logits = load_model(teller.folder, teller.facts, CPU)(input_ids=hidden).logits
+        logits = expecting(input_ids=hidden).logits
     no_words = [number for piece, number in vocabulary.items() if not piece.isalpha()]
     logits[:, :, no_words] = -torch.inf
     logits.scatter_(2, batch.input_ids[:, :, None], -torch.inf)
