@@ -1,6 +1,6 @@
 """What a job asks of the engine (`Plan`), and what one run of it is given (`RunSpec`)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -12,12 +12,8 @@ from compression.checkpoints.facts import ModelFacts
 from compression.checkpoints.traits import architectures_with, what_it_lacks
 from compression.data.summary import DatasetSummary
 from compression.errors import InputError, Problem, problems_below
-from compression.methods.distill.params import DistillParams, GivenStudent, disagreements
 from compression.methods.quantize.params import QuantizeParams
 from compression.methods.shape import ModelShape
-from compression.methods.tinybert.params import TinyBertParams, unfit
-from compression.methods.trim_vocabulary.corpus import columns_of_texts
-from compression.methods.trim_vocabulary.params import TrimVocabularyParams
 from compression.registry import Step
 from compression.settings import Settings
 from compression.tasks.columns import MetricName
@@ -28,10 +24,6 @@ MODEL_TAR = "model.tar"
 ONNX_FILES: dict[Export, str] = {"onnx": "model.onnx", "onnx-int8": "model.int8.onnx"}
 LARGEST_ONNX_BYTES = 2**31 - 2**24
 """Of a file's weights: the format's own limit, with room for the graph. The 8-bit file is made of one in float32."""
-
-
-STUDENT, LANGUAGE_MODEL = "/student/model", "/augmentation/model"
-"""Where steps name models of their own."""
 
 
 class LatencyRequest(Settings):
@@ -78,21 +70,19 @@ class _Compute(Settings):
     @property
     def other_models(self) -> dict[str, str]:
         """The models that steps name beside the job's own, by the place of the name."""
-        named: dict[str, str] = {}
-        for index, step in enumerate(self.steps):
-            if isinstance(step, DistillParams) and isinstance(step.student, GivenStudent):
-                named[f"/steps/{index}{STUDENT}"] = step.student.model
-            if isinstance(step, TinyBertParams) and step.augmentation and step.augmentation.model:
-                named[f"/steps/{index}{LANGUAGE_MODEL}"] = step.augmentation.model
-        return named
+        return {
+            f"/steps/{index}{named.PLACE}": named.name
+            for index, step in enumerate(self.steps)
+            for named in step.named_models
+        }
 
     @property
     def other_datasets(self) -> dict[str, str]:
         """The datasets that steps name beside the job's own, by the place of the name."""
         return {
-            f"/steps/{index}/corpus": step.corpus
+            f"/steps/{index}{place}": name
             for index, step in enumerate(self.steps)
-            if isinstance(step, TrimVocabularyParams) and step.corpus is not None
+            for place, name in step.named_datasets.items()
         }
 
     @property
@@ -144,13 +134,17 @@ def resolve(
     Raises:
         InputError: every problem found, each with a JSON pointer into the recipe.
     """
-    problems = [*_unfit_models(recipe, model, others), *_unknown_corpora(recipe, corpora)]
+    problems = [
+        *_unknown("model", recipe.other_models, others),
+        *_unknown("dataset", recipe.other_datasets, corpora),
+        *_misfits(recipe, model, others),
+    ]
     if problems:
         raise InputError(problems)
-    recipe = _with_students(recipe, others)
+    recipe = recipe.model_copy(update={"steps": [step.with_models(others) for step in recipe.steps]})
     shape = ModelShape.of(model)
     for index, step in enumerate(recipe.steps):
-        if unfit := list(_unfit(step, index, model, shape, recipe.other_models)):
+        if unfit := list(_unfit(step, index, model, shape)):
             problems += unfit
             break
         try:
@@ -170,7 +164,7 @@ def resolve(
         task = resolve_task(recipe.task, model, dataset, recipe.evaluation.split)
         metrics = resolve_metrics(recipe.evaluation.metric, recipe.evaluation.metrics, task)
         problems += _unread(recipe, task, model, others)
-        recipe = _with_columns(recipe, task, corpora)
+        recipe = _with_datasets(recipe, task, corpora)
     except InputError as error:
         problems += error.problems
     if problems or task is None:
@@ -180,65 +174,50 @@ def resolve(
     return Plan(**{**settled, "task": task, "evaluation": evaluation})
 
 
-def _unfit_models(recipe: Recipe, model: ModelFacts, others: Mapping[str, ModelFacts]) -> Iterator[Problem]:
-    for place, name in recipe.other_models.items():
-        if name not in others:
-            yield Problem("unknown_model", f"there is no model {name}", place)
-        else:
-            problems = disagreements if place.endswith(STUDENT) else unfit
-            yield from (replace(problem, place=place) for problem in problems(others[name], model))
+def _unknown(kind: str, named: Mapping[str, str], known: Container[str]) -> Iterator[Problem]:
+    for place, name in named.items():
+        if name not in known:
+            yield Problem(f"unknown_{kind}", f"there is no {kind} {name}", place)
 
 
-def _with_students(recipe: Recipe, others: Mapping[str, ModelFacts]) -> Recipe:
-    """The recipe with the shapes of the models that its steps name."""
-    steps: list[Step] = []
-    for step in recipe.steps:
-        if isinstance(step, DistillParams) and isinstance(step.student, GivenStudent):
-            student = step.student.model_copy(update={"shape": ModelShape.of(others[step.student.model])})
-            step = step.model_copy(update={"student": student})
-        steps.append(step)
-    return recipe.model_copy(update={"steps": steps})
-
-
-def _unknown_corpora(recipe: Recipe, corpora: Mapping[str, DatasetSummary]) -> Iterator[Problem]:
-    for place, name in recipe.other_datasets.items():
-        if name not in corpora:
-            yield Problem("unknown_dataset", f"there is no dataset {name}", place)
-
-
-def _with_columns(recipe: Recipe, task: Task, corpora: Mapping[str, DatasetSummary]) -> Recipe:
-    """The recipe with the columns of the corpora that its steps name. Raises InputError."""
-    steps: list[Step] = []
+def _misfits(recipe: Recipe, model: ModelFacts, others: Mapping[str, ModelFacts]) -> Iterator[Problem]:
     for index, step in enumerate(recipe.steps):
-        if isinstance(step, TrimVocabularyParams) and step.corpus is not None:
-            with problems_below(f"/steps/{index}"):
-                columns = columns_of_texts(step.corpus_columns, corpora[step.corpus], task)
-            step = step.model_copy(update={"corpus_columns": columns})
-        steps.append(step)
-    return recipe.model_copy(update={"steps": steps})
+        for named in step.named_models:
+            if named.name in others:
+                yield from _below(index, named.misfits(others[named.name], model))
 
 
 def _unread(
     recipe: Recipe, task: Task, model: ModelFacts, others: Mapping[str, ModelFacts]
 ) -> Iterator[Problem]:
     """What of the rows, as the job's model reads them, a model that a step names cannot read."""
-    for place, name in recipe.other_models.items():
-        other, is_student = others[name], place.endswith(STUDENT)
-        if other.max_length < task.max_length:
-            what = "student" if is_student else "language model"
-            message = (
-                f"the {what} {name} takes {other.max_length} word pieces at the most: set no more than that"
-            )
-            yield Problem(f"{what.replace(' ', '_')}_too_short", message, "/task/max_length")
-        if is_student and task.reads_pairs and other.token_types == 1 and model.token_types not in (None, 1):
-            message = "the second text of a pair has a token type of its own, and the student knows one type alone: "
-            message += "give it two (type_vocab_size)"
-            yield Problem("student_differs", message, place)
+    for index, step in enumerate(recipe.steps):
+        for named in step.named_models:
+            own = others[named.name]
+            if own.max_length < task.max_length:
+                message = (
+                    f"the {named.ROLE} {named.name} takes {own.max_length} word pieces at the most: set no more "
+                    "than that"
+                )
+                yield replace(named.problem("too_short", message), place="/task/max_length")
+            yield from _below(index, named.misreads(own, model, task))
 
 
-def _unfit(
-    step: Step, index: int, model: ModelFacts, shape: ModelShape, named: Mapping[str, str]
-) -> Iterator[Problem]:
+def _below(index: int, problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Problems of a step, told as those of the recipe."""
+    return (replace(problem, place=f"/steps/{index}{problem.place}") for problem in problems)
+
+
+def _with_datasets(recipe: Recipe, task: Task, corpora: Mapping[str, DatasetSummary]) -> Recipe:
+    """The recipe with what its steps need to know of the datasets that they name. Raises InputError."""
+    steps: list[Step] = []
+    for index, step in enumerate(recipe.steps):
+        with problems_below(f"/steps/{index}"):
+            steps.append(step.with_datasets(corpora, task))
+    return recipe.model_copy(update={"steps": steps})
+
+
+def _unfit(step: Step, index: int, model: ModelFacts, shape: ModelShape) -> Iterator[Problem]:
     """Why a method cannot be used on a model of this kind."""
     for kind, own, served in (
         ("architecture", shape.architecture, step.ARCHITECTURES),
@@ -250,9 +229,7 @@ def _unfit(
             yield Problem("method_does_not_fit", message, f"/steps/{index}/method")
     if shape.vocabulary_size != model.vocabulary_size:
         message = f"word pieces have new ids after trim_vocabulary: put {step.method} before trim_vocabulary"
-        for code, place in (("student_differs", STUDENT), ("language_model_differs", LANGUAGE_MODEL)):
-            if f"/steps/{index}{place}" in named:
-                yield Problem(code, message, f"/steps/{index}{place}")
+        yield from _below(index, (named.problem("differs", message) for named in step.named_models))
 
 
 def _too_large(recipe: Recipe, result: ModelShape) -> Iterator[Problem]:

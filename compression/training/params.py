@@ -1,9 +1,9 @@
 """Settings of the training loop, shared by every method that trains."""
 
 import math
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from compression.settings import Settings
 
@@ -60,42 +60,3 @@ class Distillation(Settings):
     weight: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Share of this term in the loss; the task's own loss has the rest."""
     temperature: Annotated[float, Field(gt=0, le=100)] = 2.0
-
-
-class Trained(Settings):
-    """Settings of a method whose work is done in a training."""
-
-    training: GentleTraining = GentleTraining()
-    distillation: Distillation | None = Distillation()
-    """Pull towards the logits of the model that this step got."""
-
-    @property
-    def trains(self) -> Training:
-        """The training that this step does, for plans and estimates."""
-        return self.training
-
-
-class Recovered(Settings):
-    """Settings of a method that changes a model first and may train it then."""
-
-    recovery: GentleTraining | None = GentleTraining()
-    """Training of the whole changed model; null to deliver it untrained."""
-    distillation: Distillation | None = Distillation()
-    """Pull of the recovery towards the logits of the model that this step got."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nothing_pulls_where_nothing_trains(cls, given: Any) -> Any:
-        untrained = isinstance(given, dict) and given.get("recovery", ...) is None
-        return {"distillation": None, **given} if untrained else given
-
-    @model_validator(mode="after")
-    def _recovery_and_distillation_agree(self) -> Self:
-        if self.distillation is not None and self.recovery is None:
-            raise ValueError("distillation is part of the recovery: leave it out, or ask for recovery")
-        return self
-
-    @property
-    def trains(self) -> Training | None:
-        """The training that this step does, for plans and estimates."""
-        return self.recovery

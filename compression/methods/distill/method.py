@@ -10,7 +10,7 @@ from compression.context import Context, TaskData
 from compression.errors import InputError
 from compression.methods.distill.bilstm import begin_bilstm
 from compression.methods.distill.objective import DistillObjective
-from compression.methods.distill.params import BiLstmStudent, DistillParams, GivenStudent, disagreements
+from compression.methods.distill.params import BiLstmStudent, DistillParams, GivenStudent, StudentModel
 from compression.methods.layer_choice import chosen_layers
 from compression.training.loop import train
 from compression.training.objectives import TaskObjective
@@ -48,6 +48,6 @@ def _given(student: GivenStudent, context: Context) -> PreTrainedModel:
         InputError: it is no sound checkpoint, or not one that can learn from the job's model.
     """
     source = open_source(context.models[student.model])
-    if problems := list(disagreements(source.facts, context.source.facts)):
+    if problems := list(StudentModel(student.model).misfits(source.facts, context.source.facts)):
         raise InputError(problems)
     return load_model(source.folder, source.facts, context.device)

@@ -1,6 +1,6 @@
 """Settings of knowledge distillation."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -9,8 +9,11 @@ from compression.checkpoints.facts import TIED, Architecture, ModelFacts, TaskTy
 from compression.checkpoints.traits import Trait, architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
 from compression.methods.layer_choice import LayerChoice, equal_modules, growing_modules
+from compression.methods.named import NamedModel
+from compression.methods.params import MethodParams
 from compression.methods.shape import ModelShape
 from compression.settings import Settings, on_top_of
+from compression.tasks.columns import BaseTask
 from compression.training.params import Distillation, Training
 
 Weight = Annotated[float, Field(ge=0, le=10_000)]
@@ -63,7 +66,52 @@ class BiLstmStudent(Settings):
 Student = Annotated[GivenStudent | BiLstmStudent, Field(discriminator="type")]
 
 
-class DistillParams(Settings):
+class StudentModel(NamedModel):
+    """Learns to answer as the job's model does."""
+
+    ROLE = "student"
+    PLACE = "/student/model"
+
+    def misfits(self, own: ModelFacts, model: ModelFacts) -> Iterator[Problem]:
+        for what, has, wanted in (
+            ("architecture", own.architecture, model.architecture),
+            ("task", own.task, model.task),
+            ("problem type", own.problem_type, model.problem_type),
+            ("labels", own.labels[:20], model.labels[:20]),
+            ("number of labels", len(own.labels), len(model.labels)),
+            ("way to make one vector of a text", _embedding(own), _embedding(model)),
+            ("pad_token_id", own.pad_token_id, model.pad_token_id),
+            ("number of word pieces to answer with", _answers(own), _answers(model)),
+        ):
+            if has != wanted:
+                yield self.problem(
+                    "differs", f"the student must have the model's {what}, {wanted}, and has {has}"
+                )
+        if own.vocabulary != model.vocabulary:
+            message = "the student must have the model's tokenizer: its word pieces have other ids"
+            yield self.problem("differs", message)
+
+    def misreads(self, own: ModelFacts, model: ModelFacts, task: BaseTask) -> Iterator[Problem]:
+        if task.reads_pairs and own.token_types == 1 and model.token_types not in (None, 1):
+            message = "the second text of a pair has a token type of its own, and the student knows one type alone: "
+            message += "give it two (type_vocab_size)"
+            yield self.problem("differs", message)
+
+
+def _embedding(model: ModelFacts) -> str | None:
+    """What two embeddings of a text must have in common to be compared."""
+    if model.sentence is None:
+        return None
+    length = ", length 1" if model.sentence.normalize else ""
+    return f"{model.sentence.pooling} of {model.hidden_size} channels{length}"
+
+
+def _answers(model: ModelFacts) -> int | None:
+    """How many word pieces it may answer with: rows of its table, which may have more than the tokenizer has pieces."""
+    return model.vocabulary_size if model.task in TIED else None
+
+
+class DistillParams(MethodParams):
     """Train a smaller student to imitate the model: one of its layers, a model of its own, or a recurrent one."""
 
     PAPER: ClassVar[str] = (
@@ -148,8 +196,17 @@ class DistillParams(Settings):
 
     @property
     def trains(self) -> Training:
-        """The training that this step does, for plans and estimates."""
         return self.training
+
+    @property
+    def named_models(self) -> tuple[NamedModel, ...]:
+        return (StudentModel(self.student.model),) if isinstance(self.student, GivenStudent) else ()
+
+    def with_models(self, others: Mapping[str, ModelFacts]) -> Self:
+        if not isinstance(self.student, GivenStudent):
+            return self
+        shape = ModelShape.of(others[self.student.model])
+        return self.model_copy(update={"student": self.student.model_copy(update={"shape": shape})})
 
     def partition(self, layers: int) -> list[int]:
         """Teacher layers for each student layer.
@@ -228,36 +285,3 @@ class DistillParams(Settings):
             message += "leave out the terms cosine_weight and patient; hidden_weight projects them"
             raise InputError(Problem("student_differs", message, "/student/model"))
         self.partition(shape.layers)
-
-
-def _embedding(model: ModelFacts) -> str | None:
-    """What two embeddings of a text must have in common to be compared."""
-    if model.sentence is None:
-        return None
-    length = ", length 1" if model.sentence.normalize else ""
-    return f"{model.sentence.pooling} of {model.hidden_size} channels{length}"
-
-
-def _answers(model: ModelFacts) -> int | None:
-    """How many word pieces it may answer with: rows of its table, which may have more than the tokenizer has pieces."""
-    return model.vocabulary_size if model.task in TIED else None
-
-
-def disagreements(student: ModelFacts, model: ModelFacts) -> Iterator[Problem]:
-    """Why a model cannot be the student of another."""
-    for what, own, wanted in (
-        ("architecture", student.architecture, model.architecture),
-        ("task", student.task, model.task),
-        ("problem type", student.problem_type, model.problem_type),
-        ("labels", student.labels[:20], model.labels[:20]),
-        ("number of labels", len(student.labels), len(model.labels)),
-        ("way to make one vector of a text", _embedding(student), _embedding(model)),
-        ("pad_token_id", student.pad_token_id, model.pad_token_id),
-        ("number of word pieces to answer with", *(_answers(facts) for facts in (student, model))),
-    ):
-        if own != wanted:
-            message = f"the student must have the model's {what}, {wanted}, and has {own}"
-            yield Problem("student_differs", message, "/student/model")
-    if student.vocabulary != model.vocabulary:
-        message = "the student must have the model's tokenizer: its word pieces have other ids"
-        yield Problem("student_differs", message, "/student/model")

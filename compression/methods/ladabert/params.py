@@ -1,15 +1,15 @@
 """Settings of the hybrid of factorisation and pruning."""
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.checkpoints.traits import architectures_with
 from compression.methods.low_rank.params import LowRankParams, Weighting
+from compression.methods.params import Trained
 from compression.methods.prune.params import PruneParams
 from compression.methods.shape import ModelShape
-from compression.training.params import Trained
 
 
 class LadaBertParams(Trained):
@@ -20,7 +20,6 @@ class LadaBertParams(Trained):
     )
     ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with("transformer_layers")
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
-    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 
     method: Literal["ladabert"] = "ladabert"
     ratio: Annotated[float, Field(gt=1, le=50)] = 5

@@ -7,8 +7,9 @@ from pydantic import Field, model_validator
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.checkpoints.traits import architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
+from compression.methods.params import Recovered
 from compression.methods.shape import ModelShape
-from compression.training.params import Distillation, Recovered
+from compression.training.params import Distillation
 
 Rule = Literal["top", "bottom", "alternate", "symmetric"]
 Strategy = Rule | Literal["contribution"]
@@ -22,7 +23,6 @@ class LayerDropParams(Recovered):
     )
     ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with("transformer_layers")
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
-    PRESETS: ClassVar[dict[str, dict[str, object]]] = {}
 
     method: Literal["layer_drop"] = "layer_drop"
     keep_layers: Annotated[int, Field(ge=1, le=1000)] | None = None

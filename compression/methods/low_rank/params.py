@@ -1,14 +1,14 @@
 """Settings of low-rank factorisation."""
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.checkpoints.traits import architectures_with
 from compression.errors import InputError, Problem
+from compression.methods.params import Recovered
 from compression.methods.shape import ModelShape
-from compression.training.params import Recovered
 
 Weighting = Literal["none", "inputs", "gradients"]
 
@@ -21,7 +21,6 @@ class LowRankParams(Recovered):
     )
     ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with("transformer_layers")
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
-    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 
     method: Literal["low_rank"] = "low_rank"
     keep_share: Annotated[float, Field(gt=0, lt=1)] = 0.5

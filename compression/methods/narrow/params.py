@@ -1,14 +1,14 @@
 """Settings of the pruning of neurons and heads."""
 
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.checkpoints.traits import architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
+from compression.methods.params import Recovered
 from compression.methods.shape import ModelShape
-from compression.training.params import Recovered
 
 
 class NarrowParams(Recovered):
@@ -20,7 +20,6 @@ class NarrowParams(Recovered):
     )
     ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with("two_maps")
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
-    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 
     method: Literal["narrow"] = "narrow"
     intermediate_size: Annotated[int, Field(ge=1, le=65_536)] | None = None

@@ -1,14 +1,14 @@
 """Settings of magnitude pruning."""
 
 from math import ceil
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.checkpoints.traits import architectures_with
+from compression.methods.params import Trained
 from compression.methods.shape import ModelShape
-from compression.training.params import Trained
 
 
 class PruneParams(Trained):
@@ -17,7 +17,6 @@ class PruneParams(Trained):
     PAPER: ClassVar[str] = "Zhu and Gupta, To prune, or not to prune, ICLR 2018 workshop"
     ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = architectures_with("transformer_layers")
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
-    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 
     method: Literal["prune"] = "prune"
     sparsity: Annotated[float, Field(gt=0, lt=1)] = 0.6

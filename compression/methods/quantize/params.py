@@ -7,8 +7,9 @@ from pydantic import Field, model_validator
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.checkpoints.traits import architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
+from compression.methods.params import Recovered
 from compression.methods.shape import ModelShape
-from compression.training.params import Distillation, GentleTraining, Recovered, Training
+from compression.training.params import Distillation, GentleTraining, Training
 
 FEWEST, MOST = 2, 4
 """Bits of a weight in groups."""
@@ -26,7 +27,6 @@ class QuantizeParams(Recovered):
     )
     ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
-    PRESETS: ClassVar[dict[str, dict[str, object]]] = {}
 
     method: Literal["quantize"] = "quantize"
     scheme: Literal["int8-dynamic", "int8-static", "bfloat16", "group-wise"] = "int8-dynamic"
@@ -83,7 +83,6 @@ class QuantizeParams(Recovered):
 
     @property
     def trains(self) -> Training | None:
-        """The training that this step does, for plans and estimates."""
         if self.recovery is None or not self.in_8_bit_file:
             return self.recovery
         return self.recovery.model_copy(update={"precision": "float32"})

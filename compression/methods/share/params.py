@@ -1,14 +1,14 @@
 """Settings of sharing layers."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.errors import InputError, Problem
+from compression.methods.params import Recovered
 from compression.methods.shape import ModelShape
 from compression.methods.theseus.schedules import Schedule
-from compression.training.params import Recovered
 
 Start = Literal["first", "last", "mean"]
 
@@ -27,7 +27,6 @@ class ShareParams(Recovered):
         "question-answering",
         "fill-mask",
     )
-    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 
     method: Literal["share"] = "share"
     groups: Annotated[int, Field(ge=1, le=1000)] | None = None

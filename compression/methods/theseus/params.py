@@ -8,13 +8,14 @@ from compression.checkpoints.facts import Architecture, TaskType
 from compression.checkpoints.traits import architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
 from compression.methods.layer_choice import LayerChoice, equal_modules, growing_modules
+from compression.methods.params import MethodParams
 from compression.methods.shape import ModelShape
 from compression.methods.theseus.schedules import LinearSchedule, Schedule
-from compression.settings import Settings, on_top_of
+from compression.settings import on_top_of
 from compression.training.params import Distillation, Training
 
 
-class TheseusParams(Settings):
+class TheseusParams(MethodParams):
     """Replace modules of consecutive layers by one layer each, with a probability that rises during training."""
 
     PAPER: ClassVar[str] = (
@@ -102,7 +103,6 @@ class TheseusParams(Settings):
 
     @property
     def trains(self) -> Training:
-        """The training that this step does, for plans and estimates."""
         return self.training
 
     def partition(self, layers: int) -> list[int]:

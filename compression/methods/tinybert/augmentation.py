@@ -17,7 +17,7 @@ from compression.context import Context, TaskData
 from compression.data.batches import Batch
 from compression.data.encoding import Encoded
 from compression.errors import InputError
-from compression.methods.tinybert.params import Augmentation, unfit
+from compression.methods.tinybert.params import Augmentation, LanguageModel
 from compression.tasks.fill_mask.behaviour import mask_piece
 from compression.tasks.pieces import logits_at
 
@@ -84,7 +84,7 @@ class GuessedWords(Augmenter):
             InputError: it is no sound checkpoint, or reads other word pieces than the job's model.
         """
         source = open_source(context.models[name])
-        if problems := list(unfit(source.facts, context.source.facts)):
+        if problems := list(LanguageModel(name).misfits(source.facts, context.source.facts)):
             raise InputError(problems)
         self.model = load_model(source.folder, source.facts, context.device, context.dtype)
         self.mask = mask_piece(source.tokenizer)

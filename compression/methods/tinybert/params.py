@@ -9,6 +9,8 @@ from compression.checkpoints.facts import Architecture, ModelFacts, TaskType
 from compression.checkpoints.traits import architectures_with
 from compression.errors import InputError, Problem
 from compression.methods.layer_choice import ends_of, equal_modules
+from compression.methods.named import NamedModel
+from compression.methods.params import MethodParams
 from compression.methods.shape import ModelShape
 from compression.settings import Settings
 from compression.training.params import Training
@@ -30,7 +32,23 @@ class Augmentation(Settings):
     fine-tuned from; without a server, the folder of a checkpoint."""
 
 
-class TinyBertParams(Settings):
+class LanguageModel(NamedModel):
+    """Says which words may stand in the rows."""
+
+    ROLE = "language model"
+    PLACE = "/augmentation/model"
+
+    def misfits(self, own: ModelFacts, model: ModelFacts) -> Iterator[Problem]:
+        if own.task != "fill-mask":
+            message = f"words are exchanged by a masked language model, and this one serves {own.task}"
+            yield Problem("no_language_model", message, self.PLACE)
+        if own.vocabulary != model.vocabulary or own.pad_token_id != model.pad_token_id:
+            yield self.problem(
+                "differs", "it must have the model's tokenizer: its word pieces have other ids"
+            )
+
+
+class TinyBertParams(MethodParams):
     """Train a shallower and, where asked for, narrower student to build the same states, then to answer the same."""
 
     PAPER: ClassVar[str] = (
@@ -40,7 +58,6 @@ class TinyBertParams(Settings):
         "own_layers", "plain_scores", "two_maps", "full_embeddings"
     )
     TASKS: ClassVar[tuple[TaskType, ...]] = get_args(TaskType)
-    PRESETS: ClassVar[dict[str, dict[str, object]]] = {}
 
     method: Literal["tinybert"] = "tinybert"
     student_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
@@ -74,8 +91,12 @@ class TinyBertParams(Settings):
 
     @property
     def trains(self) -> Training:
-        """The training that this step does, for plans and estimates."""
         return self.training
+
+    @property
+    def named_models(self) -> tuple[NamedModel, ...]:
+        named = self.augmentation and self.augmentation.model
+        return (LanguageModel(named),) if named else ()
 
     def mapped(self, layers: int) -> list[int]:
         """For each student layer the teacher's, both counted from 1.
@@ -134,14 +155,3 @@ class TinyBertParams(Settings):
             message = "the student would be as large as the model: ask for fewer layers or a smaller width"
             raise InputError(Problem("successor_too_deep", message, "/student_layers"))
         return shape.model_copy(update={"layers": layers, "hidden_size": width, "intermediate_size": neurons})
-
-
-def unfit(language_model: ModelFacts, model: ModelFacts) -> Iterator[Problem]:
-    """Why a model cannot say which words may stand in the rows of another."""
-    place = "/augmentation/model"
-    if language_model.task != "fill-mask":
-        message = f"words are exchanged by a masked language model, and this one serves {language_model.task}"
-        yield Problem("no_language_model", message, place)
-    if language_model.vocabulary != model.vocabulary or language_model.pad_token_id != model.pad_token_id:
-        message = "it must have the model's tokenizer: its word pieces have other ids"
-        yield Problem("language_model_differs", message, place)

@@ -1,18 +1,21 @@
 """Settings of vocabulary trimming."""
 
+from collections.abc import Mapping
 from math import ceil, floor
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
 from compression.checkpoints.facts import Architecture, TaskType
+from compression.data.summary import DatasetSummary
 from compression.errors import InputError, Problem
+from compression.methods.params import MethodParams
 from compression.methods.shape import ModelShape
-from compression.settings import Settings
-from compression.training.params import Training
+from compression.methods.trim_vocabulary.corpus import columns_of_texts
+from compression.tasks.columns import BaseTask
 
 
-class TrimVocabularyParams(Settings):
+class TrimVocabularyParams(MethodParams):
     """Keep the word pieces that the training rows and a corpus use, and the most frequent others; drop the rest."""
 
     PAPER: ClassVar[str] = (
@@ -21,7 +24,6 @@ class TrimVocabularyParams(Settings):
     ARCHITECTURES: ClassVar[tuple[Architecture, ...]] = get_args(Architecture)
     # Other pieces are other outputs, where they are answered piece by piece: before and after could not be compared.
     TASKS: ClassVar[tuple[TaskType, ...]] = ("text-classification", "sentence-similarity")
-    PRESETS: ClassVar[dict[str, dict[str, Any]]] = {}
 
     method: Literal["trim_vocabulary"] = "trim_vocabulary"
     keep_share: Annotated[float, Field(gt=0, lt=1)] = 0.5
@@ -41,8 +43,14 @@ class TrimVocabularyParams(Settings):
         return self
 
     @property
-    def trains(self) -> Training | None:
-        return None
+    def named_datasets(self) -> dict[str, str]:
+        return {} if self.corpus is None else {"/corpus": self.corpus}
+
+    def with_datasets(self, others: Mapping[str, DatasetSummary], task: BaseTask) -> Self:
+        if self.corpus is None:
+            return self
+        columns = columns_of_texts(self.corpus_columns, others[self.corpus], task)
+        return self.model_copy(update={"corpus_columns": columns})
 
     def kept(self, vocabulary_size: int) -> int:
         """Entries that stay of so many."""
