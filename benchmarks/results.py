@@ -1,6 +1,7 @@
 """What a benchmark leaves behind: `results/<benchmark>.json`, one part of it per table."""
 
 import json
+import math
 import os
 import platform
 import shlex
@@ -55,6 +56,15 @@ class Target(_Stored):
         if self.at_least is not None:
             return self.measured >= self.at_least
         return self.at_most is not None and self.measured <= self.at_most
+
+    @property
+    def margin(self) -> float:
+        """By how much the promise is kept, as a share of it where it is not zero; below zero where it is missed."""
+        if self.measured is None:
+            return -math.inf
+        bound = self.at_most if self.at_least is None else self.at_least
+        gain = self.measured - (bound or 0)
+        return (gain if self.at_least is not None else -gain) / (abs(bound or 0) or 1)
 
 
 class Chart(_Stored):

@@ -69,13 +69,22 @@ def test_the_page_shows_each_promise_and_each_table(tmp_path: Path) -> None:
         ]
         draft.targets.append(Target(what="speed", measured=36.2, at_least=35, unit="times"))
         draft.targets.append(Target(what="memory", measured=0.7, at_most=0.5))
+        draft.targets.append(Target(what="loss", measured=None, at_least=0))
         draft.notes.append("A note.")
         draft.chart = Chart(x="examples/s", y="accuracy", names="recipe")
+    with record("theseus", "mrpc", "Another", tmp_path) as draft:
+        draft.targets.append(Target(what="plenty", measured=0.1, at_most=1))
+        draft.targets.append(Target(what="narrow", measured=0.95, at_least=0.9))
+        draft.targets.append(Target(what="gain", measured=0.5, at_least=0))
     readme, front = tmp_path / "README.md", tmp_path / "FRONT.md"
     front.write_text(f"Before.\n{report.MARKS[0]}\nold\n{report.MARKS[1]}\nAfter.\n")
     report.main(results=tmp_path, readme=readme, front=front, cards=tmp_path)
     page = readme.read_text()
-    assert "| Training | memory | at most 0.5 | 0.7 | **no** |" in front.read_text()
+    assert [line for line in front.read_text().splitlines() if line.startswith("|")][2:] == [
+        "| Training | loss | at least 0 |  | **no** | 1 of 3 |",
+        "| Training | memory | at most 0.5 | 0.7 | **no** | 1 of 3 |",
+        "| Another | narrow | at least 0.9 | 0.95 | yes | 3 of 3 |",
+    ]
     assert front.read_text().startswith("Before.")
     assert front.read_text().endswith("After.\n")
     assert "old" not in front.read_text()
@@ -155,6 +164,6 @@ def test_the_pages_are_those_of_the_result_files() -> None:
         assert (report.README.parent / name).read_text("utf-8") == svg, "run python -m benchmarks.report"
     assert report.README.read_text("utf-8") == report.render(parts), "run python -m benchmarks.report"
     texts = {report.CARDS / name / "README.md": report.measured(name, parts) for name in METHODS}
-    for file, text in {report.FRONT: report.summary(parts), **texts}.items():
+    for file, text in {report.FRONT: report.abridged(parts), **texts}.items():
         page = file.read_text("utf-8")
         assert page == report.with_measured(page, text), "run python -m benchmarks.report"
