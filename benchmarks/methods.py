@@ -32,6 +32,13 @@ CHOSEN: dict[str, dict[str, Any]] = {
     "theseus": {"method": "theseus", "successor_layers": LAYERS},
     "theseus, distilled": {"method": "theseus", "preset": "distilled", "successor_layers": LAYERS},
     "layer_drop": {"method": "layer_drop", "keep_layers": LAYERS},
+    "layer_drop, untrained": {"method": "layer_drop", "keep_layers": LAYERS, "recovery": None},
+    "layer_drop, fitted, untrained": {
+        "method": "layer_drop",
+        "keep_layers": LAYERS,
+        "fitted": True,
+        "recovery": None,
+    },
     "truncate and fine-tune": {
         "method": "layer_drop",
         "keep_layers": LAYERS,
@@ -96,8 +103,9 @@ def main(
             draft.rows.sort(key=lambda row: -float(row["retention"] or 0))
             draft.chart = CHART
             draft.notes.append(
-                f"{seeds} seeds, {steps} steps of 32 rows, at most {rows:,} training rows; trim_vocabulary and "
-                "quantize train nothing. Models of one shape differ in latency by what else the machine did."
+                f"{seeds} seeds, {steps} steps of 32 rows, at most {rows:,} training rows; trim_vocabulary, "
+                "quantize and what is untrained train nothing. Models of one shape differ in latency by what else the "
+                "machine did."
             )
             draft.notes.append(ledger.told())
             if any(row["method"] == RIVAL for row in draft.rows):

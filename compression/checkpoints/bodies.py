@@ -63,6 +63,8 @@ class Body:
     """In a layer, its norms."""
     post_norm: PostNorm | None = None
     """Where layers have BERT's form, the rest of what is in them."""
+    pre_norm: bool = False
+    """Norms stand before what computes, so that a layer does not end with one."""
     intermediate_size: str = "intermediate_size"
     """What the config calls the number of neurons of a layer."""
     positions_after_padding: bool = False
@@ -216,6 +218,7 @@ BODIES: dict[Architecture, Body] = {
         attention=("attn.Wqkv", "attn.Wo"),
         feed_forward=("mlp.Wi", "mlp.Wo"),
         norms=("attn_norm", "mlp_norm"),
+        pre_norm=True,
         rotary=True,
         kind="attention_type",
         first_without="attn_norm",
@@ -236,6 +239,7 @@ BODIES: dict[Architecture, Body] = {
         attention=("attn.c_attn", "attn.c_proj"),
         feed_forward=("mlp.c_fc", "mlp.c_proj"),
         norms=("ln_1", "ln_2"),
+        pre_norm=True,
         intermediate_size="n_inner",
         causal=True,
         transposed=True,

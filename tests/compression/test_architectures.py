@@ -42,6 +42,7 @@ DEPTH: list[dict[str, Any]] = [
         "successor_layers": 2,
         "gates": "example",
         "border_weight": 0.1,
+        "fitted": True,
         "training": TRAINING,
     },
 ]
@@ -59,6 +60,7 @@ STUDENTS: list[dict[str, Any]] = [
         "hidden_weight": 0.5,
         "attention_weight": 0.5,
         "patient": {"weight": 0.5},
+        "fitted": True,
         "training": BRIEF,
     },
     {"method": "tinybert", "student_layers": 1, "hidden_size": 8, "training": BRIEF},
@@ -248,6 +250,7 @@ REFUSED: list[tuple[Architecture, dict[str, Any], str, str]] = [
         "/steps/0/strategy",
         "its layers share their weights",
     ),
+    ("albert", {"method": "layer_drop", "fitted": True}, "/steps/0/fitted", "leave fitted out"),
     ("modernbert", {"method": "narrow"}, "/steps/0/method", "its neurons have gates"),
     (
         "gpt2",

@@ -11,6 +11,7 @@ from compression.errors import InputError
 from compression.methods.distill.bilstm import begin_bilstm
 from compression.methods.distill.objective import DistillObjective
 from compression.methods.distill.params import BiLstmStudent, DistillParams, GivenStudent, StudentModel
+from compression.methods.fitting import fit_successors
 from compression.methods.layer_choice import chosen_layers
 from compression.training.loop import train
 from compression.training.objectives import TaskObjective
@@ -24,20 +25,25 @@ def run(model: PreTrainedModel, data: TaskData, params: DistillParams, context: 
         student = begin_bilstm(model, data, params.student, context)
         train(TaskObjective(student, params.distillation, logits), data, params.training, context)
         return student
-    student = _cut(model, params) if params.student is None else _given(params.student, context)
+    student = (
+        _cut(model, data, params, context) if params.student is None else _given(params.student, context)
+    )
     objective = DistillObjective(student, model, logits, params, context)
     train(objective, data, params.training, context)
     objective.release()
     return student
 
 
-def _cut(model: PreTrainedModel, params: DistillParams) -> PreTrainedModel:
+def _cut(model: PreTrainedModel, data: TaskData, params: DistillParams, context: Context) -> PreTrainedModel:
     """A copy of the model with some of its layers."""
     student = deepcopy(model)
     anatomy = anatomy_of(student)
     layers = list(anatomy.layers_of(student))
-    chosen = chosen_layers(params.initialization, params.partition(len(layers)))
+    partition = params.partition(len(layers))
+    chosen = chosen_layers(params.initialization, partition)
     anatomy.put_layers(student, [layers[index] for index in chosen])
+    if params.fitted:
+        fit_successors(model, anatomy.layers_of(student), partition, data, context, "distill")
     return student
 
 

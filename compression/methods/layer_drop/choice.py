@@ -1,5 +1,8 @@
 """Which layers stay: by a rule, by what each contributes, or by trying it."""
 
+from copy import deepcopy
+from itertools import pairwise
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -9,6 +12,7 @@ from compression.architectures import anatomy_of, states_of
 from compression.context import Context, TaskData
 from compression.data.batches import collate, epoch_batches
 from compression.losses import masked_mean
+from compression.methods.fitting import fit_successors
 from compression.methods.layer_drop.params import RULES, LayerDropParams, Strategy, kept_by_rule
 from compression.tasks.behaviour import behaviour_of
 from compression.tasks.columns import goodness
@@ -25,7 +29,7 @@ def layers_to_keep(
     layers = len(anatomy_of(model).layers_of(model))
     keep = params.depth(layers)
     if params.strategy == "best":
-        return _best(model, data, layers, keep, context)
+        return _best(model, data, params, layers, keep, context)
     if params.strategy == "contribution":
         similarities = layer_similarities(model, data, context)
         kept = least_similar(similarities, keep, params.threshold)
@@ -37,7 +41,33 @@ def layers_to_keep(
     return kept_by_rule(params.strategy, layers, keep)
 
 
-def _best(model: PreTrainedModel, data: TaskData, layers: int, keep: int, context: Context) -> list[int]:
+def layers_left(
+    model: PreTrainedModel,
+    kept: list[int],
+    data: TaskData,
+    params: LayerDropParams,
+    context: Context,
+    told_by: str | None = None,
+) -> list[nn.Module]:
+    """The layers with these indices, where that is asked for fitted to the whole model.
+
+    Each stands for itself and those that go from right below it, the last one for those above it, too.
+    """
+    layers = list(anatomy_of(model).layers_of(model))
+    chosen = [layers[index] for index in kept]
+    if not params.fitted:
+        return chosen
+    shared = {id(model.config): model.config}
+    copies = [deepcopy(layer, shared.copy()) for layer in chosen]
+    ends = [*(index + 1 for index in kept[:-1]), len(layers)]
+    partition = [end - first for first, end in pairwise([0, *ends])]
+    fit_successors(model, copies, partition, data, context, told_by)
+    return copies
+
+
+def _best(
+    model: PreTrainedModel, data: TaskData, params: LayerDropParams, layers: int, keep: int, context: Context
+) -> list[int]:
     """The layers that keep most of the metric before any training; of equals the first of the strategies."""
     anatomy = anatomy_of(model)
     whole = list(anatomy.layers_of(model))
@@ -46,9 +76,9 @@ def _best(model: PreTrainedModel, data: TaskData, layers: int, keep: int, contex
     values: dict[Strategy, float] = {}
     for strategy, indices in kept.items():
         if len(indices) == keep:
-            anatomy.put_layers(model, [whole[index] for index in indices])
+            anatomy.put_layers(model, layers_left(model, indices, data, params, context))
             values[strategy] = metric_now(model, data, context)
-    anatomy.put_layers(model, whole)
+            anatomy.put_layers(model, whole)
     context.tell(0, {f"untrained.{strategy}": value for strategy, value in values.items()})
     best = max(values, key=lambda strategy: goodness(data.metric, values[strategy]))
     found = ", ".join(f"{strategy} {value:.4f}" for strategy, value in values.items())

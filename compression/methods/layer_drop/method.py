@@ -5,7 +5,7 @@ from transformers import PreTrainedModel
 from compression.architectures import anatomy_of
 from compression.checkpoints.traits import architectures_with
 from compression.context import Context, TaskData
-from compression.methods.layer_drop.choice import layers_to_keep
+from compression.methods.layer_drop.choice import layers_left, layers_to_keep
 from compression.methods.layer_drop.params import LayerDropParams
 from compression.training.loop import train
 from compression.training.objectives import TaskObjective
@@ -21,8 +21,7 @@ def run(model: PreTrainedModel, data: TaskData, params: LayerDropParams, context
     if repeats:
         model.config.num_hidden_layers = params.depth(model.config.num_hidden_layers)
     else:
-        layers = anatomy.layers_of(model)
-        anatomy.put_layers(model, [layers[index] for index in kept])
+        anatomy.put_layers(model, layers_left(model, kept, data, params, context, "layer_drop"))
     if params.recovery is not None:
         train(TaskObjective(model, params.distillation, teacher), data, params.recovery, context)
     return model

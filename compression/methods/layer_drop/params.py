@@ -34,6 +34,9 @@ class LayerDropParams(Recovered):
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     """For `contribution`: only layers go whose output is more similar to their input than this (mean cosine; the paper
     uses 0.9 to 0.95). `keep_layers` then is the fewest that stay."""
+    fitted: bool = False
+    """Whether the last map of each layer beside which others went is fitted by least squares, before any training, to
+    what they put out together; `best` then tries the strategies so. Takes seconds."""
     distillation: Distillation | None = None
     """A pull towards the logits of the model with all its layers during recovery."""
 
@@ -67,10 +70,11 @@ class LayerDropParams(Recovered):
         layers = self.depth(shape.layers)
         if shape.layer_groups is None:
             return shape.model_copy(update={"layers": layers})
-        if self.strategy != "best":
-            message = f"{what_it_lacks(shape.architecture, 'own_layers')}: they can only be run fewer times, and there "
-            message += "is nothing to choose; leave the strategy out"
-            raise InputError(Problem("method_does_not_fit", message, "/strategy"))
+        for chosen, name in ((self.strategy != "best", "strategy"), (self.fitted, "fitted")):
+            if chosen:
+                message = f"{what_it_lacks(shape.architecture, 'own_layers')}: they can only be run fewer times, and "
+                message += f"there is nothing to choose or to fit; leave {name} out"
+                raise InputError(Problem("method_does_not_fit", message, f"/{name}"))
         if layers < shape.layer_groups:
             message = f"{shape.layer_groups} layers have weights of their own: keep as many at least"
             raise InputError(Problem("successor_too_shallow", message, "/keep_layers"))

@@ -4,31 +4,41 @@ The predecessor's layers are cut into modules, and each gets a successor of one 
 one element of the encoder's own list, which picks one of the two at each call: the model code is transformers'.
 """
 
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 
 import torch
+from torch import nn
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
 from compression.context import Context, TaskData
+from compression.methods.fitting import fit_successors
 from compression.methods.layer_choice import LayerChoice, chosen_layers
 from compression.methods.theseus.modules import ReplaceableModule, put_modules
 from compression.methods.theseus.objective import TheseusObjective
 from compression.methods.theseus.params import TheseusParams
 from compression.methods.theseus.probe import best_initialization
-from compression.methods.theseus.smaller import Lessen, smaller_successors
+from compression.methods.theseus.smaller import smaller_successors
 from compression.training.loop import train
 from compression.training.teacher import teacher_logits
 
 
 def run(model: PreTrainedModel, data: TaskData, params: TheseusParams, context: Context) -> PreTrainedModel:
     """Compress `model` in place to one layer per module, and return it."""
+    anatomy = anatomy_of(model)
     teacher = teacher_logits(model, data, params.distillation, params.training, context)
-
     lessen = smaller_successors(model, data, params, context)
 
     def begin(predecessor: PreTrainedModel, choice: LayerChoice) -> TheseusObjective:
-        modules = wrap(predecessor, choice, params, context.dtype_for(params.training), lessen)
+        def prepare(sources: Sequence[int], successors: Sequence[nn.Module]) -> None:
+            if lessen is not None:
+                lessen(choice, sources, successors)
+            if params.fitted:
+                partition = params.partition(len(anatomy.layers_of(predecessor)))
+                fit_successors(predecessor, successors, partition, data, context, "theseus")
+
+        modules = wrap(predecessor, choice, params, context.dtype_for(params.training), prepare)
         return TheseusObjective(predecessor, modules, params, context, teacher)
 
     if params.initialization == "probe":
@@ -37,7 +47,6 @@ def run(model: PreTrainedModel, data: TaskData, params: TheseusParams, context: 
         choice = params.initialization
     objective = begin(model, choice)
     train(objective, data, params.training, context)
-    anatomy = anatomy_of(model)
     anatomy.put_layers(model, [module.successor for module in objective.modules])
     if params.successor_intermediate_size is not None:
         setattr(model.config, anatomy.intermediate_size, params.successor_intermediate_size)
@@ -50,9 +59,12 @@ def wrap(
     choice: LayerChoice,
     params: TheseusParams,
     dtype: torch.dtype,
-    lessen: Lessen | None = None,
+    prepare: Callable[[Sequence[int], Sequence[nn.Module]], None] = lambda *_: None,
 ) -> list[ReplaceableModule]:
-    """Put replaceable modules into the encoder; freeze all but the successors (and the head where it is trained)."""
+    """Put replaceable modules into the encoder; freeze all but the successors (and the head where it is trained).
+
+    `prepare` gets the copies of layers that are to be successors before they are, and the numbers of those layers.
+    """
     anatomy = anatomy_of(model)
     layers = list(anatomy.layers_of(model))
     partition = params.partition(len(layers))
@@ -61,8 +73,7 @@ def wrap(
     sources = chosen_layers(choice, partition)
     successors = [deepcopy(layers[source], shared.copy()) for source in sources]
     successors = anatomy.fit_to_place(model, successors)
-    if lessen is not None:
-        lessen(choice, sources, successors)
+    prepare(sources, successors)
     for successor in successors:
         successor.requires_grad_()
     for head in anatomy.head_of(model):

@@ -27,6 +27,8 @@ class TheseusParams(MethodParams):
         "fast": {},
         "distilled": {
             "modules": "growing",
+            "fitted": True,
+            "schedule": {"type": "linear", "full_at": 0.25},
             "distillation": {},
             "head": "trained",
             "training": {"learning_rate": 2e-4, "clip_norm": 1.0},
@@ -47,8 +49,8 @@ class TheseusParams(MethodParams):
 
     method: Literal["theseus"] = "theseus"
     preset: Literal["fast", "distilled", "paper"] = "fast"
-    """Where unset fields take their values from: `fast`; `distilled`, which also imitates the original's outputs and
-    trains the head, and keeps the most; or the `paper`'s choices, quirks included."""
+    """Where unset fields take their values from: `fast`; `distilled`, which also imitates the original's states and
+    outputs and trains the head, and keeps the most; or the `paper`'s choices, quirks included."""
     successor_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Layers of the successor; half of the predecessor's by default."""
     successor_intermediate_size: Annotated[int, Field(ge=1, le=65_536)] | None = None
@@ -67,6 +69,9 @@ class TheseusParams(MethodParams):
     after `probe_steps` steps. The first ones need thousands of steps before the frozen head can read their output."""
     probe_steps: Annotated[int, Field(ge=1, le=10_000)] = 40
     """Steps that the initialization `probe` trains each candidate for, all on the same batches."""
+    fitted: bool = False
+    """Whether each successor's last map is fitted by least squares, before any training, to what its module puts
+    out."""
     schedule: Schedule = LinearSchedule()
     gates: Literal["batch", "example"] = "batch"
     """Whether a module is replaced for all rows of a batch alike, as in the paper, or drawn for each row."""

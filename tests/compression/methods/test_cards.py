@@ -70,6 +70,8 @@ def test_the_defaults_of_a_card_are_those_of_the_code(params: BaseModel, rows: s
         if isinstance(value, Training):
             epochs, rate = default.split(" epochs at ")
             assert (float(epochs), float(rate)) == (value.epochs, value.learning_rate)
+        elif isinstance(value, bool):
+            assert default == str(value).lower()
         elif isinstance(value, int | float):
             assert float(default) == value
         elif isinstance(value, str):

@@ -86,13 +86,16 @@ def test_the_layers_that_stay_are_those_of_the_original_unchanged(
     assert all(torch.equal(tensor, expected[name]) for name, tensor in after.items())
 
 
+@pytest.mark.parametrize("fitted", [False, True])
 def test_best_tells_what_each_strategy_keeps_and_takes_the_best_after_an_interruption_too(
+    fitted: bool,
     tmp_path: Path,
 ) -> None:
-    step = {"method": "layer_drop", "keep_layers": 2, "strategy": "best", "recovery": TRAINING}
+    step = {"method": "layer_drop", "keep_layers": 2, "fitted": fitted, "recovery": TRAINING}
     spec = make_spec(tmp_path, [step])
     report = run_to_end(spec, tmp_path / "whole")
-    (note,) = report.notes
+    note, *others = report.notes
+    assert len(others) == fitted
     for strategy in ("top", "bottom", "alternate", "symmetric", "contribution"):
         assert f"{strategy} " in note
         assert len(report.curves[f"untrained.{strategy}"]) == 1
@@ -101,7 +104,7 @@ def test_best_tells_what_each_strategy_keeps_and_takes_the_best_after_an_interru
 
     events = io.StringIO()
     with pytest.raises(Stopped):
-        run(spec, tmp_path / "stopped", EventWriter(events), stop_after(12))
+        run(spec, tmp_path / "stopped", EventWriter(events), stop_after(40 if fitted else 12))
     newest = max((tmp_path / "stopped" / "checkpoints").glob("*.safetensors"))
     assert any(parse_event(line).type == "metric" for line in events.getvalue().splitlines())
     runtime = spec.runtime.model_copy(update={"resume_from": newest})

@@ -1,0 +1,173 @@
+"""Least squares before the training."""
+
+import re
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+
+from compression.architectures import anatomy_of
+from compression.checkpoints.facts import Architecture
+from compression.checkpoints.loading import load_model, open_source, put_form
+from compression.checkpoints.traits import architectures_with
+from compression.context import Context, TaskData
+from compression.data.batches import collate
+from compression.methods.fitting import RIDGE, fit_successors
+from compression.methods.theseus.method import wrap
+from compression.methods.theseus.params import TheseusParams
+from compression.methods.theseus.smaller import smaller_successors
+from compression.training.checkpoint import Checkpoint
+from tests.checkpoints import make_tiny_checkpoint
+from tests.compression.bare import CPU, context_of, data_of, hidden, load
+from tests.compression.encoded import classification, of_rows
+
+PLAIN = of_rows(classification(), np.arange(16) % 2, [3, 5, 9, 12] * 4)
+ROWS = replace(PLAIN, pieces=PLAIN.pieces + 20)
+"""Of pieces that stand for no padding in any architecture."""
+BATCH = collate(ROWS, np.arange(16), CPU)
+MASK = BATCH.attention_mask
+assert MASK is not None
+SEEN = MASK == 1
+PARTITION = [1, 3]
+
+
+def layers_of(model: PreTrainedModel) -> list[nn.Module]:
+    return list(anatomy_of(model).layers_of(model))
+
+
+def successors_of(model: PreTrainedModel) -> list[nn.Module]:
+    """Copies of the first layer and of the last."""
+    layers = layers_of(model)
+    return anatomy_of(model).fit_to_place(model, [deepcopy(layers[0]), deepcopy(layers[-1])])
+
+
+def test_the_change_is_that_of_least_squares(tmp_path: Path) -> None:
+    model = load(tmp_path / "source", layers=4, seed=0).eval()
+    first, second = successors_of(model)
+    before = deepcopy(second.state_dict())
+    fit_successors(model, [first, second], PARTITION, data_of(ROWS), context_of(tmp_path / "source"), None)
+    after = second.state_dict()
+    assert {name for name in before if not torch.equal(before[name], after[name])} == {
+        "output.dense.weight",
+        "output.dense.bias",
+    }
+    ends: dict[str, Any] = {}
+
+    def caught(name: str, module: nn.Module) -> None:
+        module.register_forward_pre_hook(lambda _, inputs: ends.__setitem__(name, inputs[0][SEEN]))
+
+    caught("wanted", model.get_submodule("bert.encoder.layer.3.output.LayerNorm"))
+    states = hidden(model, 1, BATCH)
+    caught("found", second.get_submodule("output.LayerNorm"))
+    caught("neurons", second.get_submodule("output.dense"))
+    assert MASK is not None
+    bias_of_mask = (1 - MASK.float())[:, None, None] * torch.finfo(torch.float32).min
+    second(states.detach(), bias_of_mask)
+    wanted = ends["wanted"].detach()
+    weights = 1 / wanted.var(dim=1, keepdim=True)
+    ones = torch.ones(len(wanted), 1)
+    features = torch.cat([ends["neurons"].detach(), ones], dim=1)
+    mean_energy = (features.square() * weights).sum() / features.shape[1]
+    changes = [after[f"output.dense.{name}"] - before[f"output.dense.{name}"] for name in ("weight", "bias")]
+    loss = (weights * (ends["found"] - wanted).square()).sum()
+    dense: Any = second.get_submodule("output.dense")
+    gradients = torch.autograd.grad(loss, [dense.weight, dense.bias])
+    for gradient, change in zip(gradients, changes, strict=True):
+        pulled = 2 * RIDGE * mean_energy * change
+        assert float(pulled.norm()) > 0.1
+        torch.testing.assert_close(gradient, -pulled, rtol=1e-3, atol=1e-3 * float(pulled.abs().max()))
+
+
+@pytest.mark.parametrize("architecture", architectures_with("own_layers"))
+def test_successors_come_nearer_to_the_model_in_every_architecture(
+    architecture: Architecture, tmp_path: Path
+) -> None:
+    source = open_source(make_tiny_checkpoint(tmp_path / "source", architecture, layers=4))
+    model = load_model(source.folder, source.facts, CPU)
+    context, before = context_of(source.folder), deepcopy(model.state_dict())
+    successors = successors_of(model)
+    found = [difference(model, successors)]
+    fit_successors(model, successors, PARTITION, data_of(ROWS), context, "a method")
+    found.append(difference(model, successors))
+    assert found[1] < 0.8 * found[0]
+    (note,) = context.notes
+    assert re.fullmatch(r"a method: least squares left \d\d?% of .*", note)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+@torch.no_grad()
+def difference(model: PreTrainedModel, successors: list[nn.Module]) -> float:
+    """Mean squared, of the logits of a model and those with its successors."""
+    smaller = deepcopy(model)
+    anatomy_of(smaller).put_layers(smaller, deepcopy(successors))
+    inputs = BATCH.inputs
+    return float((model(**inputs).logits - smaller(**inputs).logits).square().mean())
+
+
+@pytest.mark.parametrize(
+    "smaller", [{}, {"successor_intermediate_size": 12}, {"successor_keep_share": 0.5}], ids=str
+)
+def test_successors_that_are_smaller_are_fitted_as_they_are(smaller: dict[str, Any], tmp_path: Path) -> None:
+    source = open_source(make_tiny_checkpoint(tmp_path / "source", layers=4))
+    context, data = context_of(source.folder), data_of(ROWS)
+    params = TheseusParams(modules=PARTITION, **smaller)
+    losses = []
+    for fitted in (False, True):
+        model = load_model(source.folder, source.facts, CPU)
+        modules = wrap(
+            model,
+            "module_last",
+            params,
+            torch.float32,
+            preparation(model, data, params, context, fitted=fitted),
+        )
+        whole = load_model(source.folder, source.facts, CPU)
+        losses.append(difference(whole, [module.successor for module in modules]))
+    assert losses[1] < 0.8 * losses[0]
+
+
+def preparation(
+    model: PreTrainedModel, data: TaskData, params: TheseusParams, context: Context, *, fitted: bool
+) -> Callable[..., None]:
+    lessen = smaller_successors(model, data, params, context)
+
+    def prepare(sources: Any, successors: Any) -> None:
+        if lessen is not None:
+            lessen("module_last", sources, successors)
+        if fitted:
+            fit_successors(model, successors, PARTITION, data, context, None)
+
+    return prepare
+
+
+def test_zeros_of_a_pruned_model_stay(tmp_path: Path) -> None:
+    model = load(tmp_path / "source", layers=4, seed=0).eval()
+    put_form(model, packed=True)
+    successors, context = successors_of(model), context_of(tmp_path / "source")
+    before = deepcopy(successors[1].state_dict())
+    fit_successors(model, successors, PARTITION, data_of(ROWS), context, "a method")
+    assert all(torch.equal(before[name], tensor) for name, tensor in successors[1].state_dict().items())
+    assert context.notes == ["a method: nothing fitted, the zeros of the pruned model stay"]
+
+
+@pytest.mark.parametrize(("step", "fitted"), [(0, True), (3, False)])
+def test_after_an_interruption_in_the_training_nothing_is_fitted_again(
+    step: int, fitted: bool, tmp_path: Path
+) -> None:
+    model = load(tmp_path / "source", layers=4, seed=0).eval()
+    successors, context = successors_of(model), context_of(tmp_path / "source")
+    context.resumed = Checkpoint(0, step, {}, {})
+    before = deepcopy(successors[1].state_dict())
+    fit_successors(model, successors, PARTITION, data_of(ROWS), context, "a method")
+    changed = any(
+        not torch.equal(before[name], tensor) for name, tensor in successors[1].state_dict().items()
+    )
+    assert changed is fitted
