@@ -25,7 +25,7 @@ def test_every_method_has_a_row_and_as_many_steps() -> None:
             METHODS[step["method"]].model_validate(s).trains for s in (with_budget(step, 250), step)
         )
         if usual is None or params is None:
-            assert name in ("trim_vocabulary", "quantize")
+            assert name in ("trim_vocabulary", "quantize") or name.endswith("untrained")
         else:
             assert params.steps(3200) == 250
             assert params.learning_rate == usual.learning_rate
