@@ -74,13 +74,14 @@ def test_the_change_is_that_of_least_squares(tmp_path: Path) -> None:
     weights = 1 / wanted.var(dim=1, keepdim=True)
     ones = torch.ones(len(wanted), 1)
     features = torch.cat([ends["neurons"].detach(), ones], dim=1)
-    mean_energy = (features.square() * weights).sum() / features.shape[1]
+    eigenvalues = torch.linalg.eigvalsh(features.T @ (features * weights))
+    mean_eigenvalue = eigenvalues.sum() / min(features.shape)
     changes = [after[f"output.dense.{name}"] - before[f"output.dense.{name}"] for name in ("weight", "bias")]
     loss = (weights * (ends["found"] - wanted).square()).sum()
     dense: Any = second.get_submodule("output.dense")
     gradients = torch.autograd.grad(loss, [dense.weight, dense.bias])
     for gradient, change in zip(gradients, changes, strict=True):
-        pulled = 2 * RIDGE * mean_energy * change
+        pulled = 2 * RIDGE * mean_eigenvalue * change
         assert float(pulled.norm()) > 0.1
         torch.testing.assert_close(gradient, -pulled, rtol=1e-3, atol=1e-3 * float(pulled.abs().max()))
 
@@ -155,7 +156,7 @@ def test_zeros_of_a_pruned_model_stay(tmp_path: Path) -> None:
     before = deepcopy(successors[1].state_dict())
     fit_successors(model, successors, PARTITION, data_of(ROWS), context, "a method")
     assert all(torch.equal(before[name], tensor) for name, tensor in successors[1].state_dict().items())
-    assert context.notes == ["a method: nothing fitted, the zeros of the pruned model stay"]
+    assert context.notes == ["a method: nothing is fitted, as the zeros of the pruned model stay"]
 
 
 @pytest.mark.parametrize(("step", "fitted"), [(0, True), (3, False)])
