@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from compression.architectures import anatomy_of
+from compression.architectures import anatomy_of, states_of
 from compression.checkpoints.facts import Architecture
 from compression.checkpoints.loading import load_model, open_source, put_form
 from compression.checkpoints.traits import architectures_with
@@ -48,28 +48,30 @@ def successors_of(model: PreTrainedModel) -> list[nn.Module]:
     return anatomy_of(model).fit_to_place(model, [deepcopy(layers[0]), deepcopy(layers[-1])])
 
 
-def test_the_change_is_that_of_least_squares(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("partition", "source"), [([1, 3], 3), ([2, 2], 3), ([1, 3], 2)])
+def test_the_change_is_that_of_least_squares(partition: list[int], source: int, tmp_path: Path) -> None:
     model = load(tmp_path / "source", layers=4, seed=0).eval()
-    first, second = successors_of(model)
+    first, second = (deepcopy(layers_of(model)[index]) for index in (partition[0] - 1, source))
     before = deepcopy(second.state_dict())
-    fit_successors(model, [first, second], PARTITION, data_of(ROWS), context_of(tmp_path / "source"), None)
+    fit_successors(model, [first, second], partition, data_of(ROWS), context_of(tmp_path / "source"), None)
     after = second.state_dict()
-    assert {name for name in before if not torch.equal(before[name], after[name])} == {
-        "output.dense.weight",
-        "output.dense.bias",
-    }
+    norm = "output.LayerNorm"
+    changed = {name.rpartition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert changed == ({"output.dense"} if source == 3 else {"output.dense", norm})
+    last = model.get_submodule(f"bert.encoder.layer.3.{norm}").state_dict()
+    assert all(torch.equal(after[f"{norm}.{name}"], tensor) for name, tensor in last.items())
     ends: dict[str, Any] = {}
 
     def caught(name: str, module: nn.Module) -> None:
         module.register_forward_pre_hook(lambda _, inputs: ends.__setitem__(name, inputs[0][SEEN]))
 
     caught("wanted", model.get_submodule("bert.encoder.layer.3.output.LayerNorm"))
-    states = hidden(model, 1, BATCH)
+    assert MASK is not None
+    padding = (1 - MASK.float())[:, None, None] * torch.finfo(torch.float32).min
+    states = states_of(first(hidden(model, 0, BATCH), padding))
     caught("found", second.get_submodule("output.LayerNorm"))
     caught("neurons", second.get_submodule("output.dense"))
-    assert MASK is not None
-    bias_of_mask = (1 - MASK.float())[:, None, None] * torch.finfo(torch.float32).min
-    second(states.detach(), bias_of_mask)
+    second(states.detach(), padding)
     wanted = ends["wanted"].detach()
     weights = 1 / wanted.var(dim=1, keepdim=True)
     ones = torch.ones(len(wanted), 1)
