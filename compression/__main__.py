@@ -176,7 +176,12 @@ def _failed(error: BaseException, emit: EventWriter) -> int:
         case InputError():
             failed = FailedEvent(code=error.code, reason_class=ReasonClass.USER, message=str(error))
         case ValidationError():
-            failed = FailedEvent(code="invalid_spec", reason_class=ReasonClass.USER, message=str(error))
+            faults = [
+                "/".join(["", *map(str, fault["loc"])]) + ": " + fault["msg"].removeprefix("Value error, ")
+                for fault in error.errors(include_url=False)
+            ]
+            message = "; ".join(faults)
+            failed = FailedEvent(code="invalid_spec", reason_class=ReasonClass.USER, message=message)
         case ComputeError():
             failed = FailedEvent(code=error.code, reason_class=error.reason_class, message=str(error))
         case _ if _is_out_of_memory(error):
