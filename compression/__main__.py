@@ -23,7 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, get_args
 
-from compression.errors import ComputeError, InputError, ReasonClass, Stopped
+from compression.errors import ComputeError, InputError, Problem, ReasonClass, Stopped
 from compression.events import EventWriter, FailedEvent, ReadyEvent
 from compression.registry import METHODS
 from compression.spec import Recipe, RunSpec, resolve
@@ -165,6 +165,10 @@ def _verify(folder: Path, emit: EventWriter) -> None:
     emit(verify(folder))
 
 
+def _pointer(location: tuple[int | str, ...]) -> str:
+    return "".join(f"/{part}" for part in location)
+
+
 def _failed(error: BaseException, emit: EventWriter) -> int:
     """Say why in words a user can act on, and choose the exit code."""
     from pydantic import ValidationError
@@ -177,10 +181,10 @@ def _failed(error: BaseException, emit: EventWriter) -> int:
             failed = FailedEvent(code=error.code, reason_class=ReasonClass.USER, message=str(error))
         case ValidationError():
             faults = [
-                "/".join(["", *map(str, fault["loc"])]) + ": " + fault["msg"].removeprefix("Value error, ")
+                Problem(fault["type"], fault["msg"].removeprefix("Value error, "), _pointer(fault["loc"]))
                 for fault in error.errors(include_url=False)
             ]
-            message = "; ".join(faults)
+            message = str(InputError(faults))
             failed = FailedEvent(code="invalid_spec", reason_class=ReasonClass.USER, message=message)
         case ComputeError():
             failed = FailedEvent(code=error.code, reason_class=error.reason_class, message=str(error))

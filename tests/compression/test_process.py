@@ -139,6 +139,10 @@ def test_a_spec_that_is_none_exits_with_65(tmp_path: Path) -> None:
     assert events[-1].message.startswith("/model: Input is not a valid path")
     assert "/plan: Field required" in events[-1].message
     assert "http" not in events[-1].message
+    (tmp_path / "spec.json").write_text("none")
+    _, events = engine("run", tmp_path / "spec.json", "--out", tmp_path / "out")
+    assert isinstance(events[-1], FailedEvent)
+    assert events[-1].message.startswith("Invalid JSON")
 
 
 def test_a_full_or_read_only_disk_is_named_as_such(tmp_path: Path) -> None:

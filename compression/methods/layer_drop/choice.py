@@ -53,12 +53,13 @@ def layers_left(
 
     Each stands for itself and those that go from right below it, the last one for those above it, too.
     """
-    layers = list(anatomy_of(model).layers_of(model))
+    anatomy = anatomy_of(model)
+    layers = list(anatomy.layers_of(model))
     chosen = [layers[index] for index in kept]
     if not params.fitted:
         return chosen
     shared = {id(model.config): model.config}
-    copies = [deepcopy(layer, shared.copy()) for layer in chosen]
+    copies = anatomy.fit_to_place(model, [deepcopy(layer, shared.copy()) for layer in chosen])
     ends = [*(index + 1 for index in kept[:-1]), len(layers)]
     partition = [end - first for first, end in pairwise([0, *ends])]
     fit_successors(model, copies, partition, data, context, told_by)

@@ -20,6 +20,8 @@ from compression.checkpoints.traits import architectures_with
 from compression.context import Context, TaskData
 from compression.data.batches import collate
 from compression.methods.fitting import RIDGE, fit_successors
+from compression.methods.layer_drop.choice import layers_left
+from compression.methods.layer_drop.params import LayerDropParams
 from compression.methods.theseus.method import wrap
 from compression.methods.theseus.params import TheseusParams
 from compression.methods.theseus.smaller import smaller_successors
@@ -149,6 +151,18 @@ def preparation(
             fit_successors(model, successors, PARTITION, data, context, None)
 
     return prepare
+
+
+def test_a_layer_that_becomes_the_first_is_fitted_as_it_will_stand_there(tmp_path: Path) -> None:
+    source = open_source(make_tiny_checkpoint(tmp_path / "source", "modernbert", layers=4))
+    model, context = load_model(source.folder, source.facts, CPU), context_of(source.folder)
+    losses = []
+    for fitted in (False, True):
+        params = LayerDropParams(keep_layers=2, fitted=fitted)
+        left = layers_left(model, [1, 3], data_of(ROWS), params, context)
+        assert isinstance(left[0].get_submodule("attn_norm"), nn.Identity) is fitted
+        losses.append(difference(model, left))
+    assert losses[1] < 0.8 * losses[0]
 
 
 def test_zeros_of_a_pruned_model_stay(tmp_path: Path) -> None:
