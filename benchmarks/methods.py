@@ -3,7 +3,8 @@
     python -m benchmarks.methods [--tasks mrpc] [--seeds 3] [--steps 250] [--rows 4000]
 
 Each method makes a model of half the depth, or of as many bytes as that; quantisation has its own size. Weights are
-chosen on the validation rows and measured on the test rows. A measurement that is interrupted goes on where it was.
+chosen on the validation rows and measured on the test rows. A measurement that is interrupted goes on where it was, and
+some rows alone (`--methods share`) take their places in the table that is there.
 TextBrewer takes part where it is installed: `pip install '.[benchmarks]'`.
 """
 
@@ -22,7 +23,7 @@ from benchmarks.data import CACHE, SHARED, CacheOption, SharedOption, Task
 from benchmarks.ledger import Ledger, unfinished
 from benchmarks.process import pin_to_cores
 from benchmarks.quality import material_of
-from benchmarks.results import RESULTS, Chart, ResultsOption, Row, record
+from benchmarks.results import RESULTS, Chart, ResultsOption, Row, amend, read, record
 from benchmarks.runs import Figures, Material, quality_of, run_engine, write_spec
 from compression.checkpoints.facts import TaskType
 from compression.registry import METHODS
@@ -88,8 +89,10 @@ def main(
     """Measure all methods on all tasks and write results/methods.json."""
     pin_to_cores(threads)
     for task in tasks:
+        title = f"Methods on {task}, 6 layers to 3 or as many bytes"
+        some = not {*STEPS, RIVAL} <= {*methods} and task in read(results / "methods.json")
         with (
-            record("methods", task, f"Methods on {task}, 6 layers to 3 or as many bytes", results) as draft,
+            amend("methods", task, results) if some else record("methods", task, title, results) as draft,
             unfinished(cache / f"methods-{task}.jsonl") as ledger,
             tempfile.TemporaryDirectory() as name,
         ):

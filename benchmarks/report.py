@@ -185,6 +185,7 @@ def _section(name: str, part: Part) -> str:
         *([f"![{part.chart.y} over {part.chart.x}]({_picture(name)})\n"] if part.chart else []),
         _table(part.rows),
         *[f"- {note}" for note in part.notes],
+        *[f"- Measured later: {'; '.join(entry.rows)}. `{entry.command}`" for entry in part.later],
     ]
     return "\n".join(lines) + "\n"
 

@@ -75,6 +75,13 @@ class Chart(_Stored):
     names: str
 
 
+class Later(_Stored):
+    """Rows that were measured after the rest of their table."""
+
+    rows: list[str]
+    command: str
+
+
 class Part(_Stored):
     """One table of a benchmark, and how it came about."""
 
@@ -90,6 +97,7 @@ class Part(_Stored):
     targets: list[Target]
     notes: list[str]
     chart: Chart | None = None
+    later: list[Later] = []
 
 
 @dataclass(slots=True)
@@ -120,6 +128,37 @@ def record(benchmark: str, part: str, title: str, results: Path = RESULTS) -> It
         notes=draft.notes,
         chart=draft.chart,
     )
+    _put(benchmark, part, finished, results)
+
+
+@contextmanager
+def amend(benchmark: str, part: str, results: Path = RESULTS) -> Iterator[Draft]:
+    """Measure inside rows of a table that is there already; its other rows stay, and how they came about.
+
+    Rows are known by their first column, and stand in the order of the table's chart.
+    """
+    draft = Draft()
+    earlier = read(results / f"{benchmark}.json")[part]
+    yield draft
+    new = [_name(row) for row in draft.rows]
+    rows = [row for row in earlier.rows if _name(row) not in new] + draft.rows
+    if earlier.chart is not None:
+        order = earlier.chart.y
+        rows.sort(key=lambda row: -float(row[order] or 0))
+    before = [
+        entry.model_copy(update={"rows": left})
+        for entry in earlier.later
+        if (left := [name for name in entry.rows if name not in new])
+    ]
+    later = [*before, Later(rows=new, command=repeating(benchmark, sys.argv[1:]))]
+    _put(benchmark, part, earlier.model_copy(update={"rows": rows, "later": later}), results)
+
+
+def _name(row: Row) -> str:
+    return str(next(iter(row.values())))
+
+
+def _put(benchmark: str, part: str, finished: Part, results: Path) -> None:
     parts = read(results / f"{benchmark}.json") | {part: finished}
     results.mkdir(parents=True, exist_ok=True)
     dumped = {name: parts[name].model_dump(mode="json") for name in parts}

@@ -1,14 +1,15 @@
 """Least squares before any training: a layer that stands for several puts out nearly what they did.
 
-A kept layer still computes for the place that it came from. Of all its maps, the one from its neurons back to hidden
-states can be found anew without a gradient: what it should put out is known, and it is linear. ReplaceMe (Shopkhoev et
-al., NeurIPS 2025, section 2.2) fits a linear map of hidden states in the place of removed layers and merges it into
-that map of the layer before; fitted here is the map itself, which sees the neurons.
+A kept layer still computes for the place that it came from. Two of its maps add to the hidden states, the one behind
+its attention and the one behind its neurons. They can be found anew without a gradient: what the states should be there
+is known, and the maps are linear. ReplaceMe (Shopkhoev et al., NeurIPS 2025, section 2.2) fits a linear map of hidden
+states in the place of removed layers and merges it into the last map of the layer before; fitted here are the maps
+themselves, which see what was attended to, and the neurons.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -20,13 +21,23 @@ from compression.checkpoints.plankwright_model import LowRankLinear
 from compression.context import Context, TaskData
 from compression.data.batches import Batch, collate, epoch_batches
 from compression.evaluation.inputs import inputs_seen, of_pieces
+from compression.evaluation.maps import maps_by_onednn
 from compression.methods.layer_choice import bounds_of
 
 BATCH = 32
-PIECES = 8192
+PIECES = 16384
 """Word pieces of training rows that a map is fitted on."""
-RIDGE = 1.0
+RIDGE = 0.3
 """How much the map is held where it was: a tenth makes a better model before the training and a worse one after."""
+
+
+class Place(NamedTuple):
+    """Where a layer adds to the hidden states."""
+
+    added_by: str
+    """The linear map whose output is added."""
+    read_by: str | None
+    """The norm that is given the sum; nothing where it is what the layer puts out."""
 
 
 @dataclass(slots=True)
@@ -38,9 +49,8 @@ class Seen:
     given: dict[str | None, tuple[tuple[Any, ...], dict[str, Any]]]
     """What layers are given beside the states, by place and by name: by their kind, where they have kinds."""
     mask: torch.Tensor | None
-    ends: list[torch.Tensor]
-    """For each module (P, H), what its last layer put out at the P word pieces: before its last norm where it ends with
-    one, as the norm of another layer would come to the same."""
+    sums: dict[tuple[int, Place], torch.Tensor]
+    """For each module, the sums (P, H) of its last layer at the P word pieces."""
 
 
 @torch.no_grad()
@@ -52,7 +62,7 @@ def fit_successors(
     context: Context,
     told_by: str | None,
 ) -> None:
-    """Change the last map of each successor so that it puts out what the module of so many layers in its place does.
+    """Change each successor so that it puts out nearly what the module of so many layers in its place does.
 
     One after the other from the first, each is given what those before it put out. `model` stays as it is. Zeros of a
     pruned model stay, too: nothing is fitted then. After an interruption in the training nothing is, either: the
@@ -66,7 +76,7 @@ def fit_successors(
         said = "nothing is fitted, as the zeros of the pruned model stay"
     else:
         left = _fit_in_turn(model, successors, partition, data, context)
-        shares = ", ".join(f"{share:.0%}" for share in left) or "all"
+        shares = ", ".join(" and ".join(f"{share:.0%}" for share in layer) for layer in left) or "all"
         said = f"least squares left {shares} of the squared difference before any training"
     if told_by is not None:
         context.note(f"{told_by}: {said}")
@@ -78,20 +88,34 @@ def _fit_in_turn(
     partition: Sequence[int],
     data: TaskData,
     context: Context,
-) -> list[float]:
-    """Fit each successor that is no copy. Returns the shares of the squared differences that are left."""
+) -> list[list[float]]:
+    """Fit each successor that is no copy. Returns, of each, the shares of the squared differences that are left."""
     anatomy = anatomy_of(model)
     layers = list(anatomy.layers_of(model))
     modules = [layers[first:end] for first, end in bounds_of(list(partition))]
-    sample = [_look(model, anatomy, modules, batch) for batch in _batches(model, data, context)]
+    with maps_by_onednn(model):
+        sample = [_look(model, anatomy, modules, batch) for batch in _batches(model, data, context)]
     left = []
     for number, (module, successor) in enumerate(zip(modules, successors, strict=True)):
-        if not _is_copy(successor, module):
-            left.append(_fit(successor, module[-1], number, anatomy, sample))
-        for seen in sample:
-            seen.states = states_of(_call(successor, anatomy, seen))
+        with maps_by_onednn(successor):
+            if not _is_copy(successor, module):
+                of_places = [
+                    (place, [seen.sums[number, place] for seen in sample]) for place in _places(anatomy)
+                ]
+                left.append([_fit(successor, module[-1], *at, anatomy, sample) for at in of_places])
+            for seen in sample:
+                seen.states = states_of(_call(successor, anatomy, seen))
         context.stop_if_requested()
     return left
+
+
+def _places(anatomy: Anatomy) -> list[Place]:
+    """In the order in which a layer comes to them."""
+    attended, neurons = anatomy.attention[-1], anatomy.feed_forward[1]
+    first, second = anatomy.norms
+    if anatomy.pre_norm:
+        return [Place(attended, second), Place(neurons, None)]
+    return [Place(attended, first), Place(neurons, second)]
 
 
 def _batches(model: PreTrainedModel, data: TaskData, context: Context) -> Iterator[Batch]:
@@ -108,7 +132,7 @@ def _look(
     model: PreTrainedModel, anatomy: Anatomy, modules: Sequence[Sequence[nn.Module]], batch: Batch
 ) -> Seen:
     """Show the model a batch."""
-    seen = Seen(torch.empty(0), {}, batch.attention_mask, [])
+    seen = Seen(torch.empty(0), {}, batch.attention_mask, {})
 
     def at_layer(layer: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         states, *others = args
@@ -116,18 +140,16 @@ def _look(
             seen.states = states
         seen.given[_kind(layer, anatomy)] = tuple(others), named
 
-    def at_end(states: torch.Tensor) -> None:
-        seen.ends.append(of_pieces(states, batch.attention_mask))
-
     handles = [
         layer.register_forward_pre_hook(at_layer, with_kwargs=True) for module in modules for layer in module
     ]
-    for module in modules:
-        if anatomy.pre_norm:
-            handles.append(module[-1].register_forward_hook(lambda _, __, output: at_end(states_of(output))))
-        else:
-            norm = module[-1].get_submodule(anatomy.norms[-1])
-            handles.append(norm.register_forward_pre_hook(lambda _, inputs: at_end(inputs[0])))
+    for number, module in enumerate(modules):
+        for place in _places(anatomy):
+
+            def keep(states: torch.Tensor, key: tuple[int, Place] = (number, place)) -> None:
+                seen.sums[key] = of_pieces(states, batch.attention_mask)
+
+            handles.append(_watch_sums(module[-1], place, keep))
     try:
         model.base_model(**batch.inputs)
     finally:
@@ -136,41 +158,49 @@ def _look(
     return seen
 
 
+def _watch_sums(
+    layer: nn.Module, place: Place, see: Callable[[torch.Tensor], None]
+) -> "torch.utils.hooks.RemovableHandle":
+    """Let `see` have the sums (B, L, H) at a place whenever the layer computes them."""
+    if place.read_by is None:
+        return layer.register_forward_hook(lambda _, __, output: see(states_of(output)))
+    norm = layer.get_submodule(place.read_by)
+    return norm.register_forward_pre_hook(lambda _, inputs: see(inputs[0]))
+
+
 def _fit(
-    successor: nn.Module, last: nn.Module, number: int, anatomy: Anatomy, sample: Sequence[Seen]
+    successor: nn.Module,
+    last: nn.Module,
+    place: Place,
+    wanted: Sequence[torch.Tensor],
+    anatomy: Anatomy,
+    sample: Sequence[Seen],
 ) -> float:
-    """Change the map W and the bias b of a successor by the D (N + 1, H) with the least
+    """Change the map W and the bias b at a place of a successor by the D (N + 1, H) with the least
 
         sum over p of ||f_p D - r_p||^2 / var(t_p) + RIDGE * s * ||D||^2.
 
-    f_p (N + 1) are its neurons at a word piece, and a one where there is a bias; t_p (H) is what it should put out
-    there, r_p what lacks; s is the mean eigenvalue, of those that are not zero for want of word pieces, of the sum of
-    f_p^T f_p / var(t_p). The variance is what a norm divides by.
+    f_p (N + 1) is what the map is given at a word piece, and a one where there is a bias; t_p (H) is what the sum
+    should be there, r_p what lacks; s is the mean eigenvalue, of those that are not zero for want of word pieces, of
+    the sum of f_p^T f_p / var(t_p). The variance is what a norm divides by.
 
-    Returns the share of the squared differences that is left.
+    `wanted` are the sums of the module's `last` layer. Returns the share of the squared differences that is left.
     """
-    norm = anatomy.norms[-1]
-    linear = _last_map(successor, anatomy)
+    linear = _map_at(successor, place)
     bias: torch.Tensor | None = linear.bias
-    watched: dict[str, nn.Module] = {"neurons": linear}
-    if not anatomy.pre_norm:
-        successor.get_submodule(norm).load_state_dict(last.get_submodule(norm).state_dict())
-        watched["end"] = successor.get_submodule(norm)
+    if place.read_by is not None and not anatomy.pre_norm:
+        norm = last.get_submodule(place.read_by)
+        successor.get_submodule(place.read_by).load_state_dict(norm.state_dict())
     gram, moment, lacking, pieces = torch.zeros(()), torch.zeros(()), 0.0, 0
-    for seen in sample:
-        caught: dict[str, torch.Tensor] = {}
-        with inputs_seen(watched, caught.__setitem__):
-            output = _call(successor, anatomy, seen)
-        neurons = of_pieces(caught["neurons"], seen.mask)
-        end = of_pieces(caught.get("end", states_of(output)), seen.mask)
-        wanted = seen.ends[number]
-        scale = 1 / wanted.std(dim=1, keepdim=True).clamp(min=1e-6)
-        features = (neurons if bias is None else torch.cat([neurons, torch.ones_like(scale)], dim=1)) * scale
-        lacks = (wanted - end) * scale
+    for seen, target in zip(sample, wanted, strict=True):
+        given, found = _at_place(successor, place, linear, anatomy, seen)
+        scale = 1 / target.std(dim=1, keepdim=True).clamp(min=1e-6)
+        features = (given if bias is None else torch.cat([given, torch.ones_like(scale)], dim=1)) * scale
+        lacks = (target - found) * scale
         gram = gram + (features.T @ features).double()
         moment = moment + (features.T @ lacks).double()
         lacking += float(lacks.double().square().sum())
-        pieces += len(wanted)
+        pieces += len(target)
     eigenvalue = gram.trace() / min(len(gram), pieces)
     held = gram + RIDGE * eigenvalue * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
     change = torch.linalg.solve(held, moment)
@@ -181,12 +211,27 @@ def _fit(
     return left / lacking if lacking else 0.0
 
 
-def _last_map(layer: nn.Module, anatomy: Anatomy) -> nn.Linear:
-    """The map from neurons back to hidden states; of one in two factors, the second, whose neurons are fewer."""
-    linear = layer.get_submodule(anatomy.feed_forward[1])
+def _map_at(layer: nn.Module, place: Place) -> nn.Linear:
+    """The map at a place; of one in two factors the second, which is given fewer numbers."""
+    linear = layer.get_submodule(place.added_by)
     linear = linear.up if isinstance(linear, LowRankLinear) else linear
     assert isinstance(linear, nn.Linear)
     return linear
+
+
+def _at_place(
+    successor: nn.Module, place: Place, linear: nn.Linear, anatomy: Anatomy, seen: Seen
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the map is given (P, N), and the sums (P, H)."""
+    sums: list[torch.Tensor] = []
+    given: list[torch.Tensor] = []
+    watch = _watch_sums(successor, place, sums.append)
+    try:
+        with inputs_seen({"": linear}, lambda _, states: given.append(states)):
+            _call(successor, anatomy, seen)
+    finally:
+        watch.remove()
+    return of_pieces(given[0], seen.mask), of_pieces(sums[0], seen.mask)
 
 
 def _call(layer: nn.Module, anatomy: Anatomy, seen: Seen) -> Any:

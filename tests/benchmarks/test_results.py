@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks import report
 from benchmarks.methods import SHARE, row_of
-from benchmarks.results import RESULTS, Chart, Target, read, record, repeating
+from benchmarks.results import RESULTS, Chart, Target, amend, read, record, repeating
 from benchmarks.runs import Figures
 from compression.registry import METHODS
 
@@ -37,6 +37,31 @@ def test_parts_are_added_and_replaced(tmp_path: Path, monkeypatch: pytest.Monkey
     }
     assert parts["first"].command == "python -m benchmarks.theseus --steps 10"
     assert parts["first"].machine.cores > 0
+
+
+def test_rows_that_are_measured_later_take_their_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["methods.py"])
+    with record("methods", "sst2", "Methods", tmp_path) as draft:
+        draft.rows += [
+            {"method": name, "speed": 1, "kept": kept} for name, kept in (("a", 0.9), ("b", 0.8), ("c", 0.7))
+        ]
+        draft.notes.append("2 seeds")
+        draft.chart = Chart(x="speed", y="kept", names="method")
+    for names, kept in ((["b", "c"], 0.95), (["b", "d"], 0.85)):
+        monkeypatch.setattr(sys, "argv", ["methods.py", "--methods", *names])
+        with amend("methods", "sst2", tmp_path) as draft:
+            draft.rows += [{"method": name, "speed": 1, "kept": kept} for name in names]
+    part = read(tmp_path / "methods.json")["sst2"]
+    found = [(row["method"], row["kept"]) for row in part.rows]
+    assert found == [("c", 0.95), ("a", 0.9), ("b", 0.85), ("d", 0.85)]
+    assert part.command == "python -m benchmarks.methods"
+    assert part.notes == ["2 seeds"]
+    first, second = part.later
+    assert (first.rows, first.command) == (["c"], "python -m benchmarks.methods --methods b c")
+    assert (second.rows, second.command) == (["b", "d"], "python -m benchmarks.methods --methods b d")
+    assert f"- Measured later: b; d. `{second.command}`\n" in report.render({"methods-sst2": part})
 
 
 def test_the_command_that_repeats_names_no_folder_of_the_machine() -> None:

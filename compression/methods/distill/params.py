@@ -157,8 +157,8 @@ class DistillParams(MethodParams):
     """Which teacher layers the student starts from: the first ones, as PKD does; the first or the last of each part; or
     spread evenly over the whole depth, as DistilBERT does."""
     fitted: bool = False
-    """Whether the last map of each student layer is fitted by least squares, before any training, to what its part of
-    the teacher puts out: of a student made of the model's layers."""
+    """Whether the two maps of each student layer that add to the states are fitted by least squares, before any
+    training, to what its part of the teacher puts out: of a student made of the model's layers."""
     distillation: Distillation = Distillation()
     """The pull towards the teacher's logits."""
     cosine_weight: Weight = 0.0

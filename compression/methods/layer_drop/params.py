@@ -7,11 +7,12 @@ from pydantic import Field, model_validator
 from compression.checkpoints.facts import Architecture, TaskType
 from compression.checkpoints.traits import architectures_with, what_it_lacks
 from compression.errors import InputError, Problem
+from compression.methods.layer_choice import chosen_layers, growing_modules
 from compression.methods.params import Recovered
 from compression.methods.shape import ModelShape
 from compression.training.params import Distillation
 
-Rule = Literal["top", "bottom", "alternate", "symmetric"]
+Rule = Literal["top", "bottom", "alternate", "symmetric", "growing"]
 Strategy = Rule | Literal["contribution"]
 
 
@@ -28,15 +29,16 @@ class LayerDropParams(Recovered):
     keep_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Layers that stay; half by default."""
     strategy: Strategy | Literal["best"] = "best"
-    """Which layers go: the last, the first, every other one counted from the top, the middle ones, those that change
-    their input least on training rows, or whatever `best` finds to keep most of the metric on the validation rows
-    before any training. An ALBERT, whose layers share their weights, is run fewer times: there is nothing to choose."""
+    """Which layers go: the last, the first, every other one counted from the top, the middle ones, all but the last of
+    parts that grow with the depth, those that change their input least on training rows, or whatever `best` finds to
+    keep most of the metric on the validation rows before any training. An ALBERT, whose layers share their weights, is
+    run fewer times: there is nothing to choose."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     """For `contribution`: only layers go whose output is more similar to their input than this (mean cosine; the paper
     uses 0.9 to 0.95). `keep_layers` then is the fewest that stay."""
     fitted: bool = False
-    """Whether the last map of each layer beside which others went is fitted by least squares, before any training, to
-    what they put out together; `best` then tries the strategies so. Takes seconds."""
+    """Whether the two maps that add to the states are fitted by least squares, before any training, in each layer
+    beside which others went, to what they put out together; `best` then tries the strategies so. Takes seconds."""
     distillation: Distillation | None = None
     """A pull towards the logits of the model with all its layers during recovery."""
 
@@ -98,3 +100,5 @@ def kept_by_rule(rule: Rule, layers: int, keep: int) -> list[int]:
         case "alternate":
             dropped = {layers - 1 - 2 * i for i in range(drop)}
             return [i for i in range(layers) if i not in dropped]
+        case "growing":
+            return chosen_layers("module_last", growing_modules(layers, keep))

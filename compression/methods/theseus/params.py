@@ -70,8 +70,8 @@ class TheseusParams(MethodParams):
     probe_steps: Annotated[int, Field(ge=1, le=10_000)] = 40
     """Steps that the initialization `probe` trains each candidate for, all on the same batches."""
     fitted: bool = False
-    """Whether each successor's last map is fitted by least squares, before any training, to what its module puts
-    out."""
+    """Whether the two maps of each successor that add to the states, behind attention and behind the neurons, are
+    fitted by least squares, before any training, to what its module puts out."""
     schedule: Schedule = LinearSchedule()
     gates: Literal["batch", "example"] = "batch"
     """Whether a module is replaced for all rows of a batch alike, as in the paper, or drawn for each row."""

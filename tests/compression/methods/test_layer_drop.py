@@ -16,6 +16,7 @@ from compression.context import Context, TaskData
 from compression.errors import Stopped
 from compression.events import EventWriter, parse_event
 from compression.methods.layer_drop.choice import layer_similarities, least_similar
+from compression.methods.layer_drop.params import RULES
 from compression.run import run
 from compression.tasks.text_classification.behaviour import TextClassification
 from tests.checkpoints import make_tiny_checkpoint
@@ -66,7 +67,13 @@ def test_similarity_is_the_mean_cosine_over_the_real_word_pieces(
 
 @pytest.mark.parametrize(
     ("strategy", "kept"),
-    [("top", [0, 1, 2]), ("bottom", [2, 3, 4]), ("alternate", [0, 1, 3]), ("symmetric", [0, 1, 4])],
+    [
+        ("top", [0, 1, 2]),
+        ("bottom", [2, 3, 4]),
+        ("alternate", [0, 1, 3]),
+        ("symmetric", [0, 1, 4]),
+        ("growing", [0, 1, 4]),
+    ],
 )
 def test_the_layers_that_stay_are_those_of_the_original_unchanged(
     tmp_path: Path, strategy: str, kept: list[int]
@@ -96,7 +103,7 @@ def test_best_tells_what_each_strategy_keeps_and_takes_the_best_after_an_interru
     report = run_to_end(spec, tmp_path / "whole")
     note, *others = report.notes
     assert len(others) == fitted
-    for strategy in ("top", "bottom", "alternate", "symmetric", "contribution"):
+    for strategy in (*RULES, "contribution"):
         assert f"{strategy} " in note
         assert len(report.curves[f"untrained.{strategy}"]) == 1
     values = {name: points[0].value for name, points in report.curves.items() if name.startswith("untrained")}

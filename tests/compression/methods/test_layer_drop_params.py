@@ -16,6 +16,8 @@ from compression.methods.layer_drop.params import LayerDropParams, Rule, kept_by
         ("alternate", 6, [0, 2, 4, 6, 8, 10]),
         ("symmetric", 8, [0, 1, 2, 3, 8, 9, 10, 11]),
         ("symmetric", 7, [0, 1, 2, 3, 9, 10, 11]),
+        ("growing", 4, [0, 3, 6, 11]),
+        ("growing", 11, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11]),
     ],
 )
 def test_kept_layers_of_twelve(rule: Rule, keep: int, kept: list[int]) -> None:
