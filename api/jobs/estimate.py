@@ -70,7 +70,7 @@ def estimate(plan: Plan, model: ModelFacts, dataset: DatasetSummary, queue: str)
 
 def _passes_of_the_teacher(step: StepParams, share: float, plan: Plan) -> float:
     """Over the training rows: one, where its answers are kept, or one for each time that a row is learnt from."""
-    if step.method == "tinybert":
+    if step.shown_each_batch:
         return share
     if getattr(step, "distillation", None) is None:
         return 0

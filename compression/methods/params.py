@@ -28,6 +28,11 @@ class MethodParams(Settings):
         return None
 
     @property
+    def shown_each_batch(self) -> bool:
+        """Whether the model that this step got runs on every batch of its training, for estimates."""
+        return False
+
+    @property
     def named_models(self) -> tuple[NamedModel, ...]:
         """The models that it names beside the job's own."""
         return ()

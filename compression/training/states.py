@@ -43,6 +43,10 @@ class States:
         scores: torch.Tensor = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
         return scores
 
+    def in_order(self) -> list[torch.Tensor]:
+        """The hidden states, lowest layer first."""
+        return [self.hidden[layer] for layer in sorted(self.hidden)]
+
     def forget(self) -> None:
         """Let go of the states, so that their memory is free before the next pass."""
         for states in (self.hidden, self._queries, self._keys):

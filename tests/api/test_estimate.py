@@ -14,22 +14,26 @@ from tests.compression.jobs import make_spec
 
 TRAINING = {"epochs": 2, "batch_size": 8, "evaluations_per_epoch": 1}
 DROP = {"method": "layer_drop", "recovery": TRAINING}
-MORE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "more pieces are hidden to measure by": (DROP, {"settings": {"measured_pieces": 150}}),
-    "more validations": ({**DROP, "recovery": TRAINING | {"evaluations_per_epoch": 6}}, {}),
-    "a teacher": ({**DROP, "distillation": {}}, {}),
-    "more files": (DROP, {"exports": ["onnx"]}),
+THESEUS = {"method": "theseus", "training": TRAINING}
+MORE: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
+    "more pieces are hidden to measure by": (DROP, {}, {"settings": {"measured_pieces": 150}}),
+    "more validations": (DROP, {"recovery": TRAINING | {"evaluations_per_epoch": 6}}, {}),
+    "a teacher": (DROP, {"distillation": {}}, {}),
+    "the original on every batch": (THESEUS, {"hidden_weight": 1}, {}),
+    "more files": (DROP, {}, {"exports": ["onnx"]}),
 }
+"""A step, what is changed in it, and what else is."""
 
 
 @pytest.mark.parametrize("change", MORE)
 def test_more_work_takes_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     monkeypatch.setattr(estimating, "FLOPS_PER_SECOND", {"cpu": 1e6})
     seconds = []
-    for name, (step, options) in (("less", (DROP, {})), ("more", MORE[change])):
+    step, changed, others = MORE[change]
+    for name, more, options in (("less", {}, {}), ("more", changed, others)):
         folder = tmp_path / name
         given = {"settings": {"measured_pieces": 50}} | options
-        spec = make_spec(folder, [step], task="fill-mask", **given)
+        spec = make_spec(folder, [step | more], task="fill-mask", **given)
         files: dict[SplitName, Path] = {s: folder / f"{s}.jsonl" for s in ("train", "validation")}
         (folder / "again").mkdir()
         summary = ingest_dataset(files, folder / "again", None, 0)

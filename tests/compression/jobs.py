@@ -23,7 +23,7 @@ from tests.checkpoints import LABELS, WORDS, make_tiny_checkpoint
 TRAINING = {"epochs": 2, "batch_size": 8, "learning_rate": 1e-3, "evaluations_per_epoch": 1}
 
 METHOD_SETTINGS: dict[str, dict[str, Any]] = {
-    "theseus": {"successor_layers": 2, "fitted": True, "training": TRAINING},
+    "theseus": {"successor_layers": 2, "fitted": True, "hidden_weight": 0.5, "training": TRAINING},
     "layer_drop": {"keep_layers": 2, "recovery": TRAINING},
     "distill": {
         "student_layers": 2,

@@ -42,6 +42,7 @@ DEPTH: list[dict[str, Any]] = [
         "successor_layers": 2,
         "gates": "example",
         "border_weight": 0.1,
+        "hidden_weight": 0.1,
         "fitted": True,
         "training": TRAINING,
     },

@@ -202,6 +202,10 @@ class DistillParams(MethodParams):
         return self.training
 
     @property
+    def shown_each_batch(self) -> bool:
+        return bool(self.cosine_weight or self.patient or self.hidden_weight or self.attention_weight)
+
+    @property
     def named_models(self) -> tuple[NamedModel, ...]:
         return (StudentModel(self.student.model),) if isinstance(self.student, GivenStudent) else ()
 

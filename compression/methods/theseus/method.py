@@ -14,13 +14,14 @@ from transformers import PreTrainedModel
 from compression.architectures import anatomy_of
 from compression.context import Context, TaskData
 from compression.methods.fitting import fit_successors
-from compression.methods.layer_choice import LayerChoice, chosen_layers
+from compression.methods.layer_choice import LayerChoice, chosen_layers, ends_of
 from compression.methods.theseus.modules import ReplaceableModule, put_modules
 from compression.methods.theseus.objective import TheseusObjective
 from compression.methods.theseus.params import TheseusParams
 from compression.methods.theseus.probe import best_initialization
 from compression.methods.theseus.smaller import smaller_successors
 from compression.training.loop import train
+from compression.training.states import Teacher
 from compression.training.teacher import teacher_logits
 
 
@@ -38,8 +39,10 @@ def run(model: PreTrainedModel, data: TaskData, params: TheseusParams, context: 
                 partition = params.partition(len(anatomy.layers_of(predecessor)))
                 fit_successors(predecessor, successors, partition, data, context, "theseus")
 
-        modules = wrap(predecessor, choice, params, context.dtype_for(params.training), prepare)
-        return TheseusObjective(predecessor, modules, params, context, teacher)
+        dtype = context.dtype_for(params.training)
+        shown = teacher_at_borders(predecessor, params, dtype) if params.hidden_weight else None
+        modules = wrap(predecessor, choice, params, dtype, prepare)
+        return TheseusObjective(predecessor, modules, params, context, teacher, shown)
 
     if params.initialization == "probe":
         choice = best_initialization(lambda c: begin(deepcopy(model), c), data, params, context)
@@ -52,6 +55,11 @@ def run(model: PreTrainedModel, data: TaskData, params: TheseusParams, context: 
         setattr(model.config, anatomy.intermediate_size, params.successor_intermediate_size)
     model.requires_grad_(True)
     return model
+
+
+def teacher_at_borders(model: PreTrainedModel, params: TheseusParams, dtype: torch.dtype) -> Teacher:
+    """The predecessor as it shows its states behind each module; it must not be wrapped yet."""
+    return Teacher(model, ends_of(params.partition(len(anatomy_of(model).layers_of(model)))), (), dtype)
 
 
 def wrap(

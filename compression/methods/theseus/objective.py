@@ -14,6 +14,7 @@ from compression.losses import masked_mse
 from compression.methods.theseus.modules import ReplaceableModule
 from compression.methods.theseus.params import TheseusParams
 from compression.training.objectives import TaskObjective
+from compression.training.states import States, Teacher
 from compression.training.teacher import TeacherLogits
 
 HEAD_SHARE = 0.2
@@ -24,7 +25,8 @@ class TheseusObjective(TaskObjective):
     """The task's loss where z_i ~ Bernoulli(p), y_{i+1} = z_i * scc_i(y_i) + (1 - z_i) * prd_i(y_i).
 
     Paper, equations 3 to 5; one draw per module and batch (or row), a function of the seed and the step.
-    `teacher_logits` are the predecessor's, needed where there is a distillation term.
+    `teacher_logits` are the predecessor's, needed where there is a distillation term; `teacher` shows its states behind
+    each module, where they are compared.
     """
 
     def __init__(
@@ -34,9 +36,14 @@ class TheseusObjective(TaskObjective):
         params: TheseusParams,
         context: Context,
         teacher_logits: TeacherLogits | None = None,
+        teacher: Teacher | None = None,
     ) -> None:
         super().__init__(model, params.distillation, teacher_logits)
         self.modules = modules
+        self.teacher = teacher
+        if teacher is not None:
+            listeners = len(anatomy_of(model).layers_of(model)) - len(modules)
+            self.states = States(model, range(listeners + 1, listeners + len(modules) + 1), ())
         self.params = params
         self.seed = [context.seed, context.recipe_step]
         self.rates = [0.0] * len(modules)
@@ -90,7 +97,18 @@ class TheseusObjective(TaskObjective):
         loss = super().loss(batch)
         if self.params.border_weight and self.model.training:
             loss = loss + self.params.border_weight * self._border_loss(batch)
+        if self.teacher is not None and self.model.training:
+            loss = loss + self.params.hidden_weight * self._hidden_loss(self.teacher, batch)
         return loss
+
+    def _hidden_loss(self, teacher: Teacher, batch: Batch) -> torch.Tensor:
+        """Mean over the modules of the MSE of the states behind them and those of the predecessor by itself."""
+        shown = teacher.look_at(batch)
+        pairs = zip(self.states.in_order(), shown.in_order(), strict=True)
+        terms = [masked_mse(found, wanted, batch.attention_mask) for found, wanted in pairs]
+        self.states.forget()
+        shown.forget()
+        return torch.stack(terms).mean()
 
     def _border_loss(self, batch: Batch) -> torch.Tensor:
         """Mean over the replaced modules of MSE(scc_i(y_i), prd_i(y_i)); 0 where none is replaced."""

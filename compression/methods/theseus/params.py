@@ -30,6 +30,7 @@ class TheseusParams(MethodParams):
             "fitted": True,
             "schedule": {"type": "linear", "full_at": 0.25},
             "distillation": {},
+            "hidden_weight": 30.0,
             "head": "trained",
             "training": {"learning_rate": 2e-4, "clip_norm": 1.0},
         },
@@ -78,6 +79,9 @@ class TheseusParams(MethodParams):
     border_weight: Annotated[float, Field(ge=0, le=1000)] = 0.0
     """Weight of a term that pulls what a replaced module puts out to what the predecessor's would put out for the same
     input (mean squared difference), while the rate is below 1."""
+    hidden_weight: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+    """Weight of a term that pulls the states behind every module to those that the original has there (mean squared
+    difference), to the end of the training. Costs a pass of the original at every step."""
     head: Literal["frozen", "at_end", "trained"] = "frozen"
     """The classification head: frozen, as in the paper; trained from when every module is replaced, at a fifth of the
     learning rate; or trained along with the successors from the start."""
@@ -109,6 +113,10 @@ class TheseusParams(MethodParams):
     @property
     def trains(self) -> Training:
         return self.training
+
+    @property
+    def shown_each_batch(self) -> bool:
+        return self.hidden_weight > 0
 
     def partition(self, layers: int) -> list[int]:
         """Predecessor layers per module for a predecessor of `layers` layers.

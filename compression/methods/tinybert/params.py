@@ -94,6 +94,10 @@ class TinyBertParams(MethodParams):
         return self.training
 
     @property
+    def shown_each_batch(self) -> bool:
+        return True
+
+    @property
     def named_models(self) -> tuple[NamedModel, ...]:
         named = self.augmentation and self.augmentation.model
         return (LanguageModel(named),) if named else ()

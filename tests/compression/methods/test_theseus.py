@@ -20,12 +20,13 @@ from compression.errors import Stopped
 from compression.evaluation.predict import predict
 from compression.events import EventWriter, parse_event
 from compression.methods.layer_choice import LayerChoice
-from compression.methods.theseus.method import wrap
+from compression.methods.theseus.method import teacher_at_borders, wrap
 from compression.methods.theseus.modules import ReplaceableModule
 from compression.methods.theseus.objective import TheseusObjective
 from compression.methods.theseus.params import TheseusParams
 from compression.run import run
 from compression.tasks.text_classification.behaviour import TextClassification
+from compression.training.states import Teacher
 from tests.checkpoints import make_tiny_checkpoint
 from tests.compression.encoded import classification
 from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
@@ -95,13 +96,18 @@ def test_successors_start_as_copies(tmp_path: Path, choice: LayerChoice, sources
 
 
 def objective(
-    tmp_path: Path, model: PreTrainedModel, modules: list[ReplaceableModule], **settings: Any
+    tmp_path: Path,
+    model: PreTrainedModel,
+    modules: list[ReplaceableModule],
+    teacher: Teacher | None = None,
+    **settings: Any,
 ) -> TheseusObjective:
     context = Context(
         source=open_source(tmp_path / "m"), device=CPU, dtype=torch.float32, seed=7, emit=EventWriter(io.StringIO()),
         stop_requested=lambda: False, checkpoint_folder=tmp_path, checkpoint_seconds=60, total_steps=1,
     )  # fmt: skip
-    return TheseusObjective(model, modules, TheseusParams.model_validate(settings), context)
+    params = TheseusParams.model_validate(settings)
+    return TheseusObjective(model, modules, params, context, teacher=teacher)
 
 
 def test_modules_are_drawn_at_the_replacing_rate_and_empty_draws_are_told(tmp_path: Path) -> None:
@@ -236,13 +242,9 @@ def test_drawn_for_each_row_each_row_takes_its_own_way(tmp_path: Path) -> None:
     torch.testing.assert_close(logits(model), torch.stack([ways[1][0], ways[3][1]]))
 
 
-def test_the_border_term_is_the_difference_from_the_predecessor_for_the_same_input(tmp_path: Path) -> None:
-    model = load(tmp_path / "m")
-    modules = wrapped(model, "module_first", successor_layers=2)
-    theseus = objective(tmp_path, model, modules, successor_layers=2, border_weight=3.0)
-    task = classification()
-    batch = Batch(
-        task=task,
+def batch_of_rows() -> Batch:
+    return Batch(
+        task=classification(),
         input_ids=ROWS["input_ids"],
         token_type_ids=None,
         attention_mask=ROWS["attention_mask"],
@@ -250,6 +252,13 @@ def test_the_border_term_is_the_difference_from_the_predecessor_for_the_same_inp
         rows=np.arange(2),
         outputs=np.arange(2),
     )
+
+
+def test_the_border_term_is_the_difference_from_the_predecessor_for_the_same_input(tmp_path: Path) -> None:
+    model = load(tmp_path / "m")
+    modules = wrapped(model, "module_first", successor_layers=2)
+    theseus = objective(tmp_path, model, modules, successor_layers=2, border_weight=3.0)
+    batch, task = batch_of_rows(), classification()
     model.train()
     plain = TextClassification(task).loss(model(**batch.inputs).logits, batch)
     torch.testing.assert_close(theseus.loss(batch), plain)  # nothing is replaced: nothing to compare
@@ -268,8 +277,38 @@ def test_the_border_term_is_the_difference_from_the_predecessor_for_the_same_inp
     torch.testing.assert_close(loss, plain + 3 * expected)
 
 
+def test_the_hidden_term_is_the_difference_from_the_predecessor_by_itself(tmp_path: Path) -> None:
+    model, batch = load(tmp_path / "m"), batch_of_rows()
+    params = TheseusParams(successor_layers=2, hidden_weight=3.0)
+    with torch.no_grad():
+        wanted = model(**batch.inputs, output_hidden_states=True).hidden_states
+    teacher = teacher_at_borders(model, params, torch.float32)
+    modules = wrapped(model, "module_first", successor_layers=2)
+    theseus = objective(tmp_path, model, modules, teacher, successor_layers=2, hidden_weight=3.0)
+    model.train()
+    torch.testing.assert_close(
+        theseus.loss(batch), plain_loss(model, batch)
+    )  # nothing is replaced, nothing differs
+
+    theseus.prepare(1, 1.0)  # all modules are replaced, and the predecessor's layers are let go of
+    found: list[torch.Tensor] = []
+    for module in modules:
+        module.successor.register_forward_hook(lambda _module, _inputs, out: found.append(out))
+    loss = theseus.loss(batch)
+    real = ROWS["attention_mask"].bool()
+    pairs = zip(found, (wanted[2], wanted[4]), strict=True)
+    terms = [(successor - predecessor)[real].square().mean() for successor, predecessor in pairs]
+    assert float(terms[1].detach()) > 0
+    torch.testing.assert_close(loss, plain_loss(model, batch) + 3 * (terms[0] + terms[1]) / 2)
+
+
+def plain_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
+    return TextClassification(batch.task).loss(model(**batch.inputs).logits, batch)
+
+
 @pytest.mark.parametrize(
-    "settings", [{"gates": "example"}, {"border_weight": 1.0}, {"initialization": "probe"}]
+    "settings",
+    [{"gates": "example"}, {"border_weight": 1.0}, {"hidden_weight": 1.0}, {"initialization": "probe"}],
 )
 def test_options_leave_a_model_that_learnt(tmp_path: Path, settings: dict[str, Any]) -> None:
     step = {"method": "theseus", "successor_layers": 2, "probe_steps": 2, **settings, "training": TRAINING}
