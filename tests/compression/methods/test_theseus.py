@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 
-from compression.architectures import anatomy_of
+from compression.architectures import anatomy_of, states_of
 from compression.checkpoints.facts import Architecture
 from compression.checkpoints.loading import load_model, open_source
 from compression.context import Context
@@ -277,29 +279,38 @@ def test_the_border_term_is_the_difference_from_the_predecessor_for_the_same_inp
     torch.testing.assert_close(loss, plain + 3 * expected)
 
 
-def test_the_hidden_term_is_the_difference_from_the_predecessor_by_itself(tmp_path: Path) -> None:
-    model, batch = load(tmp_path / "m"), batch_of_rows()
+@pytest.mark.parametrize("architecture", ["bert", "modernbert"])
+def test_the_hidden_term_is_the_difference_from_the_predecessor_by_itself(
+    architecture: Architecture, tmp_path: Path
+) -> None:
+    model, batch = load(tmp_path / "m", architecture), batch_of_rows()
     params = TheseusParams(successor_layers=2, hidden_weight=3.0)
-    with torch.no_grad():
-        wanted = model(**batch.inputs, output_hidden_states=True).hidden_states
+    layers = anatomy_of(model).layers_of(model)
+    wanted = put_out_by([layers[1], layers[3]])
+    model(**batch.inputs)
     teacher = teacher_at_borders(model, params, torch.float32)
     modules = wrapped(model, "module_first", successor_layers=2)
     theseus = objective(tmp_path, model, modules, teacher, successor_layers=2, hidden_weight=3.0)
     model.train()
-    torch.testing.assert_close(
-        theseus.loss(batch), plain_loss(model, batch)
-    )  # nothing is replaced, nothing differs
+    # Nothing is replaced, so nothing differs.
+    torch.testing.assert_close(theseus.loss(batch), plain_loss(model, batch))
 
     theseus.prepare(1, 1.0)  # all modules are replaced, and the predecessor's layers are let go of
-    found: list[torch.Tensor] = []
-    for module in modules:
-        module.successor.register_forward_hook(lambda _module, _inputs, out: found.append(out))
+    found = put_out_by([module.successor for module in modules])
     loss = theseus.loss(batch)
     real = ROWS["attention_mask"].bool()
-    pairs = zip(found, (wanted[2], wanted[4]), strict=True)
+    pairs = zip(found[:2], wanted[:2], strict=True)
     terms = [(successor - predecessor)[real].square().mean() for successor, predecessor in pairs]
     assert float(terms[1].detach()) > 0
     torch.testing.assert_close(loss, plain_loss(model, batch) + 3 * (terms[0] + terms[1]) / 2)
+
+
+def put_out_by(layers: Sequence[nn.Module]) -> list[torch.Tensor]:
+    """What the layers put out from now on, in the order in which they do."""
+    put_out: list[torch.Tensor] = []
+    for layer in layers:
+        layer.register_forward_hook(lambda _layer, _inputs, out: put_out.append(states_of(out).detach()))
+    return put_out
 
 
 def plain_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
