@@ -28,7 +28,7 @@ BATCH = 32
 PIECES = 16384
 """Word pieces of training rows that a map is fitted on."""
 RIDGE = 0.3
-"""How much the map is held where it was: a tenth makes a better model before the training and a worse one after."""
+"""How much a map is held where it was. Before any training 0.3 keeps 0.83 of STS-B, and 1 keeps 0.79 (two seeds)."""
 
 
 class Place(NamedTuple):
