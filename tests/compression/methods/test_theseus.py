@@ -314,7 +314,7 @@ def put_out_by(layers: Sequence[nn.Module]) -> list[torch.Tensor]:
 
 
 def plain_loss(model: PreTrainedModel, batch: Batch) -> torch.Tensor:
-    return TextClassification(batch.task).loss(model(**batch.inputs).logits, batch)
+    return TextClassification(classification()).loss(model(**batch.inputs).logits, batch)
 
 
 @pytest.mark.parametrize(
