@@ -12,7 +12,7 @@ import typer
 
 from benchmarks.methods import SHARE, STEPS
 from benchmarks.picture import Point, scatter
-from benchmarks.results import RESULTS, Chart, Machine, Part, ResultsOption, Row, Target, read
+from benchmarks.results import RESULTS, Chart, Later, Machine, Part, ResultsOption, Row, Target, read
 
 README = Path(__file__).parent / "README.md"
 ROOT = Path(__file__).parent.parent
@@ -127,8 +127,11 @@ def measured(method: str, parts: dict[str, Part]) -> str:
     }
     among = {task: _among(method, task, part.rows) for task, part in tasks.items()}
     lines = [AMONG, _table([row for rows in among.values() for row in rows])]
-    lines += [f"- {name}: {_set(step)}" for name, step in STEPS.items() if step["method"] == method]
-    lines += [f"- {task}: {tasks[task].notes[0].partition(';')[0]}" for task, rows in among.items() if rows]
+    own = {name: step for name, step in STEPS.items() if step["method"] == method}
+    lines += [f"- {name}: {_set(step)}" for name, step in own.items()]
+    for task, rows in among.items():
+        lines += [f"- {task}: {tasks[task].notes[0].partition(';')[0]}"] if rows else []
+        lines += [_later(entry, prefix=f"{task}, ") for entry in tasks[task].later if {*own} & {*entry.rows}]
     for name, part in parts.items():
         if name.startswith(ABOUT.get(method, ())):
             rows = [{key: row[key] for key in row if key != "by seed"} for row in part.rows]
@@ -185,9 +188,13 @@ def _section(name: str, part: Part) -> str:
         *([f"![{part.chart.y} over {part.chart.x}]({_picture(name)})\n"] if part.chart else []),
         _table(part.rows),
         *[f"- {note}" for note in part.notes],
-        *[f"- Measured later: {'; '.join(entry.rows)}. `{entry.command}`" for entry in part.later],
+        *map(_later, part.later),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _later(entry: Later, prefix: str = "") -> str:
+    return f"- {prefix}measured later: {'; '.join(entry.rows)}. `{entry.command}`"
 
 
 def _described(machine: Machine) -> str:

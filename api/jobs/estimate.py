@@ -69,12 +69,14 @@ def estimate(plan: Plan, model: ModelFacts, dataset: DatasetSummary, queue: str)
 
 
 def _passes_of_the_teacher(step: StepParams, share: float, plan: Plan) -> float:
-    """Over the training rows: one, where its answers are kept, or one for each time that a row is learnt from."""
-    if step.shown_each_batch:
-        return share
+    """Over the training rows, one for each time that a row is learnt from: for its states, and again for its answers.
+
+    For answers that are kept, one is all.
+    """
+    shown = share if step.shown_each_batch else 0.0
     if getattr(step, "distillation", None) is None:
-        return 0
-    return share if plan.task.PREDICTS_PIECES else min(share, 1)
+        return shown
+    return shown + (share if plan.task.PREDICTS_PIECES else min(share, 1))
 
 
 def _forward(reading: Reading, shape: ModelShape) -> float:

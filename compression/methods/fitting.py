@@ -99,10 +99,8 @@ def _fit_in_turn(
     for number, (module, successor) in enumerate(zip(modules, successors, strict=True)):
         with maps_by_onednn(successor):
             if not _is_copy(successor, module):
-                of_places = [
-                    (place, [seen.sums[number, place] for seen in sample]) for place in _places(anatomy)
-                ]
-                left.append([_fit(successor, module[-1], *at, anatomy, sample) for at in of_places])
+                places = _places(anatomy)
+                left.append([_fit(successor, module[-1], number, place, anatomy, sample) for place in places])
             for seen in sample:
                 seen.states = states_of(_call(successor, anatomy, seen))
         context.stop_if_requested()
@@ -171,8 +169,8 @@ def _watch_sums(
 def _fit(
     successor: nn.Module,
     last: nn.Module,
+    number: int,
     place: Place,
-    wanted: Sequence[torch.Tensor],
     anatomy: Anatomy,
     sample: Sequence[Seen],
 ) -> float:
@@ -184,7 +182,7 @@ def _fit(
     should be there, r_p what lacks; s is the mean eigenvalue, of those that are not zero for want of word pieces, of
     the sum of f_p^T f_p / var(t_p). The variance is what a norm divides by.
 
-    `wanted` are the sums of the module's `last` layer. Returns the share of the squared differences that is left.
+    `last` is the last layer of the module with this number. Returns the share of the squared differences that is left.
     """
     linear = _map_at(successor, place)
     bias: torch.Tensor | None = linear.bias
@@ -192,7 +190,8 @@ def _fit(
         norm = last.get_submodule(place.read_by)
         successor.get_submodule(place.read_by).load_state_dict(norm.state_dict())
     gram, moment, lacking, pieces = torch.zeros(()), torch.zeros(()), 0.0, 0
-    for seen, target in zip(sample, wanted, strict=True):
+    for seen in sample:
+        target = seen.sums[number, place]
         given, found = _at_place(successor, place, linear, anatomy, seen)
         scale = 1 / target.std(dim=1, keepdim=True).clamp(min=1e-6)
         features = (given if bias is None else torch.cat([given, torch.ones_like(scale)], dim=1)) * scale

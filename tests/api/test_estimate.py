@@ -15,11 +15,18 @@ from tests.compression.jobs import make_spec
 TRAINING = {"epochs": 2, "batch_size": 8, "evaluations_per_epoch": 1}
 DROP = {"method": "layer_drop", "recovery": TRAINING}
 THESEUS = {"method": "theseus", "training": TRAINING}
+DISTILL = {"method": "distill", "training": TRAINING}
 MORE: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "more pieces are hidden to measure by": (DROP, {}, {"settings": {"measured_pieces": 150}}),
     "more validations": (DROP, {"recovery": TRAINING | {"evaluations_per_epoch": 6}}, {}),
     "a teacher": (DROP, {"distillation": {}}, {}),
-    "the original on every batch": (THESEUS, {"hidden_weight": 1}, {}),
+    "states of the original": (THESEUS, {"hidden_weight": 1}, {}),
+    "states beside answers": (THESEUS | {"distillation": {}}, {"hidden_weight": 1}, {}),
+    "answers beside states": (THESEUS | {"hidden_weight": 1}, {"distillation": {}}, {}),
+    "hidden states of a teacher": (DISTILL, {"hidden_weight": 1}, {}),
+    "attention of a teacher": (DISTILL, {"attention_weight": 1}, {}),
+    "the last states of a teacher": (DISTILL, {"cosine_weight": 1}, {}),
+    "first pieces of a teacher": (DISTILL, {"patient": {"weight": 1}}, {}),
     "more files": (DROP, {}, {"exports": ["onnx"]}),
 }
 """A step, what is changed in it, and what else is."""

@@ -61,7 +61,7 @@ def test_rows_that_are_measured_later_take_their_places(
     first, second = part.later
     assert (first.rows, first.command) == (["c"], "python -m benchmarks.methods --methods b c")
     assert (second.rows, second.command) == (["b", "d"], "python -m benchmarks.methods --methods b d")
-    assert f"- Measured later: b; d. `{second.command}`\n" in report.render({"methods-sst2": part})
+    assert f"- measured later: b; d. `{second.command}`\n" in report.render({"methods-sst2": part})
 
 
 def test_the_command_that_repeats_names_no_folder_of_the_machine() -> None:
@@ -131,6 +131,11 @@ def test_a_card_shows_its_method_beside_its_neighbours_on_every_task(tmp_path: P
                 if task == "sst2":  # as measured before there was this column
                     del draft.rows[-1][SHARE]
             draft.notes.append("2 seeds, 250 steps; quantize trains nothing.")
+    with amend("methods", "wnut17", tmp_path) as draft:
+        draft.rows.append(row_of("quantize", [run_that_kept(0.9)] * 2, original=10_000_000))
+    with amend("methods", "sst2", tmp_path) as draft:
+        draft.rows.append(row_of("theseus", [run_that_kept(0.95)] * 2, original=10_000_000))
+        del draft.rows[-1][SHARE]
     with record("claims", "schedules", "Claim", tmp_path) as draft:
         draft.rows.append({"schedule": "curriculum", "by seed": "0.9 0.9", "retention": 0.95})
     card = tmp_path / "theseus" / "README.md"
@@ -151,6 +156,8 @@ def test_a_card_shows_its_method_beside_its_neighbours_on_every_task(tmp_path: P
     )
     assert "| 0.950 |  | 2.5 | 2.00 |" in text
     assert "- wnut17: 2 seeds, 250 steps\n" in text
+    assert "- sst2, measured later: theseus. `python -m benchmarks." in text
+    assert "measured later: quantize" not in text
     assert '- theseus: `{"successor_layers": 3}`' in text
     assert "| curriculum | 0.95 |" in text
     assert "Claim" not in report.measured("distill", report.read_all(tmp_path))
