@@ -30,10 +30,14 @@ def masked_mse(
 
 
 def masked_mean(values: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-    """Mean of values (B, L) over the word pieces that are shown; all of them where nothing is padded."""
+    """Mean of values (B, L) over the word pieces that are shown; all of them where nothing is padded.
+
+    Of the first piece of each row alone where there are no others, (B, 1).
+    """
     if attention_mask is None:
         return values.mean()
-    return (values * attention_mask).sum() / attention_mask.sum()
+    shown = attention_mask[:, : values.shape[1]]
+    return (values * shown).sum() / shown.sum()
 
 
 def cosine_loss(

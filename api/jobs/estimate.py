@@ -69,14 +69,12 @@ def estimate(plan: Plan, model: ModelFacts, dataset: DatasetSummary, queue: str)
 
 
 def _passes_of_the_teacher(step: StepParams, share: float, plan: Plan) -> float:
-    """Over the training rows, one for each time that a row is learnt from: for its states, and again for its answers.
-
-    For answers that are kept, one is all.
-    """
-    shown = share if step.shown_each_batch else 0.0
+    """Over the training rows: one for each time that a row is learnt from, or one in all for answers that are kept."""
+    if step.shown_each_batch:
+        return share
     if getattr(step, "distillation", None) is None:
-        return shown
-    return shown + (share if plan.task.PREDICTS_PIECES else min(share, 1))
+        return 0.0
+    return share if plan.task.PREDICTS_PIECES else min(share, 1)
 
 
 def _forward(reading: Reading, shape: ModelShape) -> float:

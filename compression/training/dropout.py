@@ -94,6 +94,6 @@ def speed_up_training_on_cpu(model: PreTrainedModel) -> None:
     for parent in model.modules():
         for name, child in parent.named_children():
             if type(child) is nn.Dropout:
-                setattr(parent, name, ByteDropout(child.p))
+                setattr(parent, name, ByteDropout(child.p).train(child.training))
     if model._supports_attention_backend:
         model.set_attn_implementation(ATTENTION)

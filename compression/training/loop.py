@@ -75,7 +75,7 @@ def train(objective: Objective, data: TaskData, training: Training, context: Con
         Stopped: the process was asked to stop; a checkpoint is written.
         ComputeError: the loss is not finite.
     """
-    with fast_layers(objective.model, context.device):
+    with fast_layers(objective.model):
         run = _Run(objective, data, training, context)
         run.resume()
         objective.model.train()

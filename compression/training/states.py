@@ -5,6 +5,7 @@ transformers collects hidden states of its own encoders only, and attention afte
 
 from collections.abc import Collection
 from copy import deepcopy
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,24 +16,51 @@ from compression.architectures import anatomy_of, states_of
 from compression.data.batches import Batch
 from compression.tasks.behaviour import behaviour_of
 from compression.training.precision import compute_layers_in
+from compression.training.whole_layer import use_whole_layers
+
+
+@dataclass(frozen=True, slots=True)
+class Catch:
+    """A forward hook that keeps what a module puts out."""
+
+    states: dict[int, torch.Tensor]
+    layer: int
+    first_piece: bool = False
+    """Whether it is looked at for the first piece of each row alone."""
+
+    def __call__(self, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        found = states_of(output)
+        self.states[self.layer] = found[:, :1] if self.first_piece else found
 
 
 class States:
-    """The states of a model's last forward pass. Layers count from 1; 0 stands for the embeddings."""
+    """The states of a model's last forward pass. Layers count from 1; 0 stands for the embeddings.
 
-    def __init__(self, model: PreTrainedModel, hidden: Collection[int], attention: Collection[int]) -> None:
+    Those of the last layer can be had `as_read` by the head: where it reads the first piece of each row alone, the
+    layer need not compute the others.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        hidden: Collection[int],
+        attention: Collection[int],
+        *,
+        as_read: bool = False,
+    ) -> None:
         anatomy = anatomy_of(model)
         self.heads = int(model.config.num_attention_heads)
         self.hidden: dict[int, torch.Tensor] = {}
-        """(B, L, H) by layer."""
+        """(B, L, H) by layer; (B, 1, H) of first pieces."""
         self._queries: dict[int, torch.Tensor] = {}
         self._keys: dict[int, torch.Tensor] = {}
         places = [anatomy.entry_of(model), *anatomy.layers_of(model)]
-        hooks = [_catch(places[layer], self.hidden, layer) for layer in hidden]
+        first = len(places) - 1 if as_read and anatomy.reads_first_piece else None
+        catches = [(places[layer], Catch(self.hidden, layer, layer == first)) for layer in hidden]
         for layer in attention:
             query, key, *_ = anatomy.attention_of(places[layer])
-            hooks += [_catch(query, self._queries, layer), _catch(key, self._keys, layer)]
-        self._hooks = hooks
+            catches += [(query, Catch(self._queries, layer)), (key, Catch(self._keys, layer))]
+        self._hooks = [place.register_forward_hook(catch) for place, catch in catches]
 
     def scores(self, layer: int) -> torch.Tensor:
         """Q K^T / sqrt(d) of a layer (B, heads, L, L), neither masked nor normalised."""
@@ -58,20 +86,8 @@ class States:
             hook.remove()
 
 
-def _catch(
-    module: nn.Module, states: dict[int, torch.Tensor], layer: int
-) -> "torch.utils.hooks.RemovableHandle":
-    def keep(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        states[layer] = states_of(output)
-
-    return module.register_forward_hook(keep)
-
-
 class Teacher:
-    """The original as it shows its student what it does: frozen, without dropout, its layers in `dtype`.
-
-    It goes no higher than is looked at, unless its logits are wanted too.
-    """
+    """The original as it shows its student what it does: frozen, without dropout, its layers in `dtype`."""
 
     def __init__(
         self,
@@ -80,27 +96,25 @@ class Teacher:
         attention: Collection[int],
         dtype: torch.dtype,
         *,
-        answers: bool = False,
+        as_read: bool = False,
     ) -> None:
         self.body = deepcopy(model).requires_grad_(False).eval()
-        anatomy = anatomy_of(model)
-        layers = list(anatomy.layers_of(self.body))
-        if not answers:
-            layers = layers[: max([*hidden, *attention])]
-            anatomy.put_layers(self.body, layers)
-        for layer in layers:
+        for layer in anatomy_of(model).layers_of(self.body):
             layer.to(dtype)
         compute_layers_in(self.body, dtype)
-        self.states = States(self.body, hidden, attention)
+        self.states = States(self.body, hidden, attention, as_read=as_read)
+        use_whole_layers(self.body)
+        """Those for the batch that it was shown last."""
         self.logits = torch.empty(0)
-        """Those of the last batch (K, C); of no meaning where it goes no higher than is looked at."""
+        """Those for the same batch (K, C)."""
+
+    def look_at(self, batch: Batch) -> None:
+        self.logits = self.logits_for(batch)
 
     @torch.no_grad()
-    def look_at(self, batch: Batch) -> States:
-        """The states for a batch."""
-        self.logits = behaviour_of(batch.task).logits(self.body, batch)
-        return self.states
-
     def logits_for(self, batch: Batch) -> torch.Tensor:
-        self.look_at(batch)
-        return self.logits
+        return behaviour_of(batch.task).logits(self.body, batch)
+
+    def forget(self) -> None:
+        self.states.forget()
+        self.logits = torch.empty(0)

@@ -23,7 +23,7 @@ def train_briefly(
     dtype = context.dtype_for(training)
     by_length = training.batching == "by_length"
     order = epoch_batches(data.train, training.batch_size, context.seed, 0, by_length=by_length)
-    with fast_layers(objective.model, context.device):
+    with fast_layers(objective.model):
         weights = MixedPrecision(
             objective.model, objective.trained(), dtype, training.weight_decay, objective.sparse()
         )

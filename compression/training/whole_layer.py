@@ -289,19 +289,25 @@ class WholeLayer:
 
 
 @contextmanager
-def fast_layers(model: PreTrainedModel, device: torch.device) -> Iterator[None]:
+def fast_layers(model: PreTrainedModel) -> Iterator[None]:
     """On a CPU, let layers of the model work by two operations each while this lasts, where they have the form."""
-    whole = WeakSet[nn.Module]()  # a layer that is let go of meanwhile must not be kept in memory by this
-    if device.type == "cpu":
-        speed_up_training_on_cpu(model)
-        for layer, forward in _whole_layers(model):
-            layer.forward = forward
-            whole.add(layer)
+    whole = use_whole_layers(model)
     try:
         yield
     finally:
         for layer in whole:
             del layer.forward
+
+
+def use_whole_layers(model: PreTrainedModel) -> WeakSet[nn.Module]:
+    """The same for good. Returns the layers that work so now."""
+    whole = WeakSet[nn.Module]()  # a layer that is let go of meanwhile must not be kept in memory by this
+    if model.device.type == "cpu":
+        speed_up_training_on_cpu(model)
+        for layer, forward in _whole_layers(model):
+            layer.forward = forward
+            whole.add(layer)
+    return whole
 
 
 def _whole_layers(model: PreTrainedModel) -> Iterator[tuple[nn.Module, WholeLayer]]:
@@ -321,9 +327,13 @@ def _whole_layers(model: PreTrainedModel) -> Iterator[tuple[nn.Module, WholeLaye
 
 
 def _ends(element: nn.Module) -> list[nn.Module]:
-    """The layers that an element of the encoder's list may end with, unless their states are looked at."""
+    """The layers that an element of the encoder's list may end with, unless all their states are looked at."""
     ends: list[nn.Module] = getattr(element, "ends", [element])
-    return [] if element._forward_hooks else [end for end in ends if not end._forward_hooks]
+    return [] if _watched(element) else [end for end in ends if not _watched(end)]
+
+
+def _watched(module: nn.Module) -> bool:
+    return any(not getattr(hook, "first_piece", False) for hook in module._forward_hooks.values())
 
 
 def _has(module: nn.Module, path: str) -> bool:

@@ -15,12 +15,12 @@ from compression.methods.fitting import fit_successors
 from compression.methods.layer_choice import chosen_layers
 from compression.training.loop import train
 from compression.training.objectives import TaskObjective
-from compression.training.teacher import logits_to_learn
+from compression.training.teacher import teacher_logits
 
 
 def run(model: PreTrainedModel, data: TaskData, params: DistillParams, context: Context) -> PreTrainedModel:
     """Train a student of `model`, and return it."""
-    logits = logits_to_learn(model, data, params.training, context)
+    logits = teacher_logits(model, data, params, context)
     if isinstance(params.student, BiLstmStudent):
         student = begin_bilstm(model, data, params.student, context)
         train(TaskObjective(student, params.distillation, logits), data, params.training, context)

@@ -20,16 +20,17 @@ from compression.training.teacher import TeacherLogits
 class DistillObjective(TaskObjective):
     """(1 - a) * task + a * T^2 * KL + the weighted terms of the params.
 
-    `teacher` is the original; `teacher_logits` gives its logits for a batch of training rows. The states of both are
-    caught for the layers alone that a term compares. Hidden states of a student of another width H' are multiplied by
-    a learnt matrix (H', H) before, one for all layers (Jiao et al. 2020, equation 8).
+    `teacher` is the original. Where a term compares states, those of both are caught for the layers alone that it looks
+    at, and the same pass gives the teacher's logits; else `teacher_logits` gives them for a batch of training rows.
+    Hidden states of a student of another width H' are multiplied by a learnt matrix (H', H) before, one for all layers
+    (Jiao et al. 2020, equation 8).
     """
 
     def __init__(
         self,
         student: PreTrainedModel,
         teacher: PreTrainedModel,
-        teacher_logits: TeacherLogits,
+        teacher_logits: TeacherLogits | None,
         params: DistillParams,
         context: Context,
     ) -> None:
@@ -50,7 +51,8 @@ class DistillObjective(TaskObjective):
         self.teacher: Teacher | None = None
         if seen_in_student or attention:
             dtype = context.dtype_for(params.training)
-            self.teacher = Teacher(teacher, seen_in_teacher, attention.values(), dtype)
+            shown = self.teacher = Teacher(teacher, seen_in_teacher, attention.values(), dtype)
+            self.teacher_logits = lambda _: shown.logits
             self.states = States(student, seen_in_student, attention)
 
     def trained(self) -> Iterator[nn.Parameter]:
@@ -59,12 +61,12 @@ class DistillObjective(TaskObjective):
             yield from self.projection.parameters()
 
     def loss(self, batch: Batch) -> torch.Tensor:
-        loss = super().loss(batch)
-        if self.teacher is not None and self.model.training:
-            shown = self.teacher.look_at(batch)
-            loss = loss + self._terms(self.states, shown, batch)
-            self.states.forget()
-            shown.forget()
+        if self.teacher is None:
+            return super().loss(batch)
+        self.teacher.look_at(batch)
+        loss = super().loss(batch) + self._terms(self.states, self.teacher.states, batch)
+        self.states.forget()
+        self.teacher.forget()
         return loss
 
     def _terms(self, student: States, teacher: States, batch: Batch) -> torch.Tensor:

@@ -16,7 +16,7 @@ from compression.training.teacher import teacher_logits
 
 def run(model: PreTrainedModel, data: TaskData, params: LadaBertParams, context: Context) -> PreTrainedModel:
     """Factorise `model` in place, prune its factors while it learns from what it was, and return it."""
-    teacher = teacher_logits(model, data, params.distillation, params.training, context)
+    teacher = teacher_logits(model, data, params, context)
     weights, before = sizes(model)
     factors = find_factors(model, data, params.factorisation, context)
     ranks = {path: params.rank(rank, factors.full_rank(path), 1) for path, rank in factors.ranks.items()}

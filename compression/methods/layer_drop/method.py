@@ -17,7 +17,7 @@ def run(model: PreTrainedModel, data: TaskData, params: LayerDropParams, context
     anatomy = anatomy_of(model)
     repeats = model.config.model_type not in architectures_with("own_layers")
     kept = [] if repeats else context.decide("kept", lambda: layers_to_keep(model, data, params, context))
-    teacher = teacher_logits(model, data, params.distillation, params.recovery, context)
+    teacher = teacher_logits(model, data, params, context)
     if repeats:
         model.config.num_hidden_layers = params.depth(model.config.num_hidden_layers)
     else:

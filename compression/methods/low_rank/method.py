@@ -17,7 +17,7 @@ from compression.training.teacher import teacher_logits
 
 def run(model: PreTrainedModel, data: TaskData, params: LowRankParams, context: Context) -> PreTrainedModel:
     """Factorise weights of `model` in place, train where recovery is asked for, and return it."""
-    teacher = teacher_logits(model, data, params.distillation, params.recovery, context)
+    teacher = teacher_logits(model, data, params, context)
     factors = find_factors(model, data, params, context)
     exchange(model, factors.ranks)
     for path, rank in factors.ranks.items():

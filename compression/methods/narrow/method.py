@@ -19,7 +19,7 @@ Kept = dict[str, list[list[int]]]
 def run(model: PreTrainedModel, data: TaskData, params: NarrowParams, context: Context) -> PreTrainedModel:
     """Narrow every layer of `model` in place, train where recovery is asked for, return it."""
     anatomy = anatomy_of(model)
-    teacher = teacher_logits(model, data, params.distillation, params.recovery, context)
+    teacher = teacher_logits(model, data, params, context)
     head_width = None
     if params.attention_heads is not None:
         head_width = int(model.config.hidden_size // model.config.num_attention_heads)

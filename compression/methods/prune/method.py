@@ -64,7 +64,7 @@ class PruneObjective(TaskObjective):
 
 def run(model: PreTrainedModel, data: TaskData, params: PruneParams, context: Context) -> PreTrainedModel:
     """Prune weights of `model` in place during a training, and return it."""
-    teacher = teacher_logits(model, data, params.distillation, params.training, context)
+    teacher = teacher_logits(model, data, params, context)
     steps = params.training.steps(len(data.train))
     objective = PruneObjective(model, anatomy_of(model).weights_of(model), params, steps, teacher)
     train(objective, data, params.training, context)

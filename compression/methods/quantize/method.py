@@ -29,7 +29,7 @@ def run(model: PreTrainedModel, data: TaskData, params: QuantizeParams, context:
         put_form(model, bits=bits, group_size=params.group_size)
         context.note(_in_words(bits, model))
     if params.trains is not None:
-        teacher = teacher_logits(model, data, params.distillation, params.trains, context)
+        teacher = teacher_logits(model, data, params, context)
         if bits:
             learn_in_groups(model, bits, params.group_size)
         else:

@@ -14,7 +14,7 @@ from compression.training.teacher import teacher_logits
 
 def run(model: PreTrainedModel, data: TaskData, params: ShareParams, context: Context) -> PreTrainedModel:
     """An ALBERT with weights of `model`, trained where recovery is asked for."""
-    teacher = teacher_logits(model, data, params.distillation, params.recovery, context)
+    teacher = teacher_logits(model, data, params, context)
     size = params.embedding_size
     vectors = whole(model) if size is None else shortened(model, data.train, size)
     albert = albert_of(model, data.task.type, vectors)

@@ -28,7 +28,7 @@ from compression.training.teacher import teacher_logits
 def run(model: PreTrainedModel, data: TaskData, params: TheseusParams, context: Context) -> PreTrainedModel:
     """Compress `model` in place to one layer per module, and return it."""
     anatomy = anatomy_of(model)
-    teacher = teacher_logits(model, data, params.distillation, params.training, context)
+    teacher = teacher_logits(model, data, params, context)
     lessen = smaller_successors(model, data, params, context)
 
     def begin(predecessor: PreTrainedModel, choice: LayerChoice) -> TheseusObjective:
@@ -59,7 +59,8 @@ def run(model: PreTrainedModel, data: TaskData, params: TheseusParams, context: 
 
 def teacher_at_borders(model: PreTrainedModel, params: TheseusParams, dtype: torch.dtype) -> Teacher:
     """The predecessor as it shows its states behind each module; it must not be wrapped yet."""
-    return Teacher(model, ends_of(params.partition(len(anatomy_of(model).layers_of(model)))), (), dtype)
+    ends = ends_of(params.partition(len(anatomy_of(model).layers_of(model))))
+    return Teacher(model, ends, (), dtype, as_read=True)
 
 
 def wrap(

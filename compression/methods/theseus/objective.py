@@ -26,7 +26,7 @@ class TheseusObjective(TaskObjective):
 
     Paper, equations 3 to 5; one draw per module and batch (or row), a function of the seed and the step.
     `teacher_logits` are the predecessor's, needed where there is a distillation term; `teacher` shows its states behind
-    each module, where they are compared.
+    each module, where they are compared, and then its logits, too.
     """
 
     def __init__(
@@ -42,8 +42,10 @@ class TheseusObjective(TaskObjective):
         self.modules = modules
         self.teacher = teacher
         if teacher is not None:
+            self.teacher_logits = lambda _: teacher.logits
             listeners = len(anatomy_of(model).layers_of(model)) - len(modules)
-            self.states = States(model, range(listeners + 1, listeners + len(modules) + 1), ())
+            behind = range(listeners + 1, listeners + len(modules) + 1)
+            self.states = States(model, behind, (), as_read=True)
         self.params = params
         self.seed = [context.seed, context.recipe_step]
         self.rates = [0.0] * len(modules)
@@ -94,20 +96,21 @@ class TheseusObjective(TaskObjective):
             drawn = self.row_draws[: len(batch.rows)].to(batch.input_ids.device)
             for module, replaced in zip(self.modules, drawn.unbind(dim=1), strict=True):
                 module.replaced = replaced
+        if self.teacher is not None:
+            self.teacher.look_at(batch)
         loss = super().loss(batch)
-        if self.params.border_weight and self.model.training:
+        if self.params.border_weight:
             loss = loss + self.params.border_weight * self._border_loss(batch)
-        if self.teacher is not None and self.model.training:
+        if self.teacher is not None:
             loss = loss + self.params.hidden_weight * self._hidden_loss(self.teacher, batch)
         return loss
 
     def _hidden_loss(self, teacher: Teacher, batch: Batch) -> torch.Tensor:
         """Mean over the modules of the MSE of the states behind them and those of the predecessor by itself."""
-        shown = teacher.look_at(batch)
-        pairs = zip(self.states.in_order(), shown.in_order(), strict=True)
+        pairs = zip(self.states.in_order(), teacher.states.in_order(), strict=True)
         terms = [masked_mse(found, wanted, batch.attention_mask) for found, wanted in pairs]
         self.states.forget()
-        shown.forget()
+        teacher.forget()
         return torch.stack(terms).mean()
 
     def _border_loss(self, batch: Batch) -> torch.Tensor:

@@ -45,6 +45,6 @@ def _loss_after(
     at_once = params.schedule.model_copy(update={"full_at": 0.0, "stagger": 0.0})
     objective.params = params.model_copy(update={"schedule": at_once})
     train_briefly(objective, data, params.training, context, steps)
-    objective.teacher_logits = None  # they are those of the training rows
+    objective.teacher_logits = objective.teacher = None  # what it shows and answers is for training rows
     loss = validation_loss(objective, data, context)
     return loss if math.isfinite(loss) else math.inf

@@ -42,7 +42,7 @@ class TinyBertObjective(TaskObjective):
             self.projection.weight.data.copy_(chosen)
             self.projection.to(teacher.device)
         dtype = context.dtype_for(params.training)
-        self.teacher = Teacher(teacher, self.hidden.values(), self.attention.values(), dtype, answers=True)
+        self.teacher = Teacher(teacher, self.hidden.values(), self.attention.values(), dtype)
         self.states = States(cut.student, self.hidden, self.attention)
         self.augmenter: Augmenter | None = None
         if params.augmentation:
@@ -64,13 +64,13 @@ class TinyBertObjective(TaskObjective):
             batch = self.augmenter.exchange(batch)
         task = behaviour_of(batch.task)
         logits = task.logits(self.model, batch)
-        shown = self.teacher.look_at(batch)
+        self.teacher.look_at(batch)
         if self.settled:
             loss = task.pull(logits.float(), self.teacher.logits.float(), batch, self.params.temperature)
         else:
-            loss = self._state_loss(shown, batch.attention_mask)
+            loss = self._state_loss(self.teacher.states, batch.attention_mask)
         self.states.forget()
-        shown.forget()
+        self.teacher.forget()
         return loss
 
     def _state_loss(self, teacher: States, mask: torch.Tensor | None) -> torch.Tensor:

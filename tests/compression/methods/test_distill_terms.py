@@ -10,6 +10,7 @@ from transformers import PreTrainedModel
 from compression.losses import attention_loss, cosine_loss, masked_mse, patient_loss
 from compression.methods.distill.objective import DistillObjective
 from compression.methods.distill.params import DistillParams
+from compression.training.states import Teacher
 from tests.compression.bare import BATCH, context_of, hidden, load, scores
 
 MASK = BATCH.attention_mask
@@ -20,7 +21,8 @@ def objective_of(
 ) -> DistillObjective:
     context = context_of(folder)
     params = DistillParams.model_validate({"student_layers": 2, **terms})
-    return DistillObjective(student, teacher, lambda _: torch.zeros(2, 2), params, context)
+    answers = Teacher(teacher, (), (), torch.float32).logits_for
+    return DistillObjective(student, teacher, answers, params, context)
 
 
 def loss_of(tmp_path: Path, **terms: Any) -> tuple[float, PreTrainedModel, PreTrainedModel]:

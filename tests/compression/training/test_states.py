@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from compression.architectures import anatomy_of, states_of
 from compression.checkpoints.facts import Architecture
 from compression.checkpoints.loading import load_model, open_source
 from compression.checkpoints.traits import architectures_with
@@ -47,16 +48,26 @@ def test_states_are_those_of_the_model(tmp_path: Path, architecture: Architectur
     assert not states.hidden
 
 
+@pytest.mark.parametrize("as_read", [False, True])
 @pytest.mark.parametrize("architecture", architectures_with("own_layers"))
-def test_a_teacher_shows_the_states_of_the_original_and_goes_no_higher(
-    tmp_path: Path, architecture: Architecture
+def test_a_teacher_shows_the_states_of_the_original_and_answers_as_it_does(
+    tmp_path: Path, architecture: Architecture, as_read: bool
 ) -> None:
     source = open_source(make_tiny_checkpoint(tmp_path / "m", architecture, layers=3))
     model = load_model(source.folder, source.facts, torch.device("cpu"))
-    teacher = Teacher(model, hidden=(2,), attention=(), dtype=torch.float32)
+    teacher = Teacher(model, hidden=(2, 3), attention=(), dtype=torch.float32, as_read=as_read)
+    last: list[torch.Tensor] = []
+    anatomy_of(model).layers_of(model)[-1].register_forward_hook(
+        lambda _module, _inputs, output: last.append(states_of(output))
+    )
     with torch.no_grad():
-        given = model(**ROWS, output_hidden_states=True).hidden_states
-    shown = teacher.look_at(BATCH)
-    torch.testing.assert_close(shown.hidden[2], given[2])
-    assert teacher.body.config.num_hidden_layers == 2
-    assert model.config.num_hidden_layers == 3
+        given = model(**ROWS, output_hidden_states=True)
+    teacher.look_at(BATCH)
+    shown = teacher.states.hidden
+    torch.testing.assert_close(shown[2], given.hidden_states[2])
+    first = as_read and anatomy_of(model).reads_first_piece
+    torch.testing.assert_close(shown[3], last[0][:, :1] if first else last[0])
+    torch.testing.assert_close(teacher.logits, given.logits)
+    teacher.forget()
+    assert not teacher.states.hidden
+    assert not len(teacher.logits)

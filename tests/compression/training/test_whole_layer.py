@@ -21,9 +21,9 @@ from transformers import (
 
 from compression.architectures import anatomy_of
 from compression.methods.narrow.units import Layer
+from compression.training.states import States
 from compression.training.whole_layer import fast_layers
 
-CPU = torch.device("cpu")
 SIZES: dict[str, Any] = {
     "hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 96, "num_hidden_layers": 3, "vocab_size": 50,
     "pad_token_id": 0,
@@ -70,7 +70,7 @@ def test_same_answers_and_same_gradients(name: str, length: int, padded: bool) -
     batch = inputs(length, padded=padded)
     expected = model(**batch).logits
     torch.autograd.backward(expected.square().sum())
-    with fast_layers(whole, CPU):
+    with fast_layers(whole):
         assert all(is_whole(layer) for layer in anatomy_of(whole).layers_of(whole))
         logits = whole(**batch).logits
         torch.autograd.backward(logits.square().sum())
@@ -94,7 +94,7 @@ def test_layers_with_fewer_heads_answer_the_same(name: str) -> None:
     whole, batch = deepcopy(model), inputs(9, padded=True)
     expected = model(**batch).logits
     torch.autograd.backward(expected.square().sum())
-    with fast_layers(whole, CPU):
+    with fast_layers(whole):
         assert all(is_whole(layer) for layer in anatomy.layers_of(whole))
         logits = whole(**batch).logits
         torch.autograd.backward(logits.square().sum())
@@ -112,7 +112,7 @@ def test_a_frozen_layer_passes_the_gradient_on() -> None:
     whole = deepcopy(model)
     batch = inputs(9, padded=True)
     torch.autograd.backward(model(**batch).logits.sum())
-    with fast_layers(whole, CPU):
+    with fast_layers(whole):
         torch.autograd.backward(whole(**batch).logits.sum())
     frozen = anatomy_of(whole).layers_of(whole)[1]
     assert all(parameter.grad is None for parameter in frozen.parameters())
@@ -128,7 +128,7 @@ def test_only_a_head_that_reads_the_first_piece_spares_the_others() -> None:
     for name, pieces in (("bert", 1), ("bert-tokens", 9)):
         model = tiny(name)
         seen: list[torch.Size] = []
-        with fast_layers(model, CPU):
+        with fast_layers(model):
             model.get_submodule("bert.encoder").register_forward_hook(
                 lambda _m, _i, out, seen=seen: seen.append(out[0].shape)
             )
@@ -144,17 +144,40 @@ def test_a_layer_that_is_looked_at_gives_all_its_states() -> None:
     layers[0].get_submodule("attention.self.query").register_forward_hook(
         lambda _m, _i, out: seen.append(out.shape)
     )
-    with fast_layers(model, CPU):
+    with fast_layers(model):
         assert not is_whole(layers[0]), "who looks inside needs the layer's own parts"
         assert is_whole(layers[-1])
         model(**inputs(9, padded=False))
     assert seen == [torch.Size([3, 9, 48])] * 2
 
 
+@pytest.mark.parametrize("name", list(MODELS))
+def test_a_layer_that_is_looked_at_as_the_head_reads_it_spares_the_others(name: str) -> None:
+    model = tiny(name)
+    batch = inputs(9, padded=False)
+    expected = deepcopy(model)(**batch, output_hidden_states=True).hidden_states[-1]
+    states = States(model, hidden=(3,), attention=(), as_read=True)
+    seen: list[torch.Size] = []
+    layer = anatomy_of(model).layers_of(model)[-1]
+    with fast_layers(model):
+        whole = layer.forward
+
+        def watched(*args: Any, **named: Any) -> torch.Tensor:
+            out: torch.Tensor = whole(*args, **named)
+            seen.append(out.shape)
+            return out
+
+        layer.forward = watched
+        model(**batch)
+    pieces = 9 if name == "bert-tokens" else 1
+    assert seen == [torch.Size([3, pieces, 48])]
+    torch.testing.assert_close(states.hidden[3], expected[:, :pieces])
+
+
 def test_a_layer_that_is_let_go_of_is_gone() -> None:
     model = tiny("bert")
     layers = anatomy_of(model).layers_of(model)
-    with fast_layers(model, CPU):
+    with fast_layers(model):
         dropped = weakref.ref(layers[0])
         del layers[0]
         assert dropped() is None
@@ -167,7 +190,7 @@ def test_layers_of_another_form_are_left_alone() -> None:
     layers[0].set_submodule("intermediate.intermediate_act_fn", nn.ReLU())
     layers[1].set_submodule("output.dense", nn.Sequential(nn.Linear(96, 8), nn.Linear(8, 48)))
     layers[2].get_submodule("attention.self.query").requires_grad_(False)
-    with fast_layers(model, CPU):
+    with fast_layers(model):
         assert not any(is_whole(layer) for layer in layers)
 
 
@@ -177,7 +200,7 @@ def test_dropout_follows_the_seed_and_ends_with_the_training() -> None:
         if isinstance(module, nn.Dropout):
             module.p = 0.5
     batch = inputs(9, padded=True)
-    with fast_layers(model, CPU):
+    with fast_layers(model):
         answers = []
         for seed in (1, 1, 2):
             torch.manual_seed(seed)
