@@ -1,10 +1,11 @@
 """What the methods keep of the metric, with as many training steps each, on real tasks.
 
-    python -m benchmarks.quality [--only half] [--tasks mrpc] [--seeds 3] [--steps 1000]
+    python -m benchmarks.quality [--only half] [--tasks mrpc] [--methods theseus] [--seeds 3] [--steps 1000]
 
 Theseus with its most accurate preset beside distillation and truncate-and-fine-tune. The weights are chosen on the
 validation rows and measured on the test rows, which no training sees. Other checkpoints than SST-2's are made once, in
-minutes. A measurement that is interrupted goes on where it was.
+minutes. A measurement that is interrupted goes on where it was, and some methods alone take their places in the table
+that is there.
 """
 
 import json
@@ -21,14 +22,21 @@ import typer
 from benchmarks.data import CACHE, SHARED, CacheOption, SharedOption, Task, fine_tuned, read_corpus
 from benchmarks.ledger import Ledger, unfinished
 from benchmarks.process import pin_to_cores
-from benchmarks.results import RESULTS, Draft, ResultsOption, Row, Target, record
+from benchmarks.results import RESULTS, ResultsOption, Row, Target, amend, read, record
 from benchmarks.runs import Figures, Material, quality_of, run_engine
 from compression.registry import METHODS
 
+
+class Method(StrEnum):
+    THESEUS = "theseus"
+    DISTILL = "distill"
+    LAYER_DROP = "layer_drop"
+
+
 FIELDS = {
-    "theseus": ("successor_layers", "training"),
-    "distill": ("student_layers", "training"),
-    "layer_drop": ("keep_layers", "recovery"),
+    Method.THESEUS: ("successor_layers", "training"),
+    Method.DISTILL: ("student_layers", "training"),
+    Method.LAYER_DROP: ("keep_layers", "recovery"),
 }
 """Where each method has its depth and its training."""
 
@@ -75,6 +83,7 @@ SETTINGS = {
 def main(
     only: Annotated[list[Budget], typer.Option(help="Settings to measure.")] = list(Budget),  # noqa: B006
     tasks: Annotated[list[Task], typer.Option(help="Tasks to measure them on.")] = list(Task),  # noqa: B006
+    methods: Annotated[list[Method], typer.Option(help="Methods to measure.")] = list(Method),  # noqa: B006
     seeds: Annotated[int, typer.Option(min=2)] = 3,
     steps: Annotated[int, typer.Option(min=20, help="Training steps, for all methods and tasks.")] = 1000,
     rows: Annotated[int | None, typer.Option(help="Training rows at the most.")] = None,
@@ -93,20 +102,21 @@ def main(
     """Measure what compression costs in quality and write results/quality.json."""
     pin_to_cores(threads)
     given = {
-        "theseus": json.loads(theseus),
-        "distill": json.loads(distill),
-        "layer_drop": json.loads(layer_drop),
+        Method.THESEUS: json.loads(theseus),
+        Method.DISTILL: json.loads(distill),
+        Method.LAYER_DROP: json.loads(layer_drop),
     }
     for budget in only:
         setting = SETTINGS[budget]
         chosen = [task for task in setting.tasks if task in tasks]
         if not chosen:
             continue
-        recipes = {method: recipe_step(method, setting, steps, given[method]) for method in FIELDS}
-        names = {method: name_of(method, given[method]) for method in FIELDS}
-        runs: dict[tuple[Task, str], list[Figures]] = {}
+        recipes = {method: recipe_step(method, setting, steps, given[method]) for method in methods}
+        some = {*methods} < {*Method} and budget in read(results / "quality.json")
         with (
-            record("quality", budget, setting.title, results) as draft,
+            amend("quality", budget, results)
+            if some
+            else record("quality", budget, setting.title, results) as draft,
             unfinished(cache / f"quality-{budget}.jsonl") as ledger,
         ):
             for task in chosen:
@@ -114,13 +124,12 @@ def main(
                 with tempfile.TemporaryDirectory() as name:
                     material = material_of(task, run["rows"], shared, cache, Path(name))
                     for method, done in _take_turns(run, material, recipes, seeds, threads, ledger).items():
-                        runs[task, method] = done
-                        draft.rows.append(_row(task, names[method], done))
+                        draft.rows.append(_row(task, name_of(method, given[method]), done))
             draft.notes.append(f"{seeds} seeds, {setting.steps or steps} steps of 32 rows. {ledger.told()}")
-            _compare(setting, runs, names, draft)
+            draft.targets += compared(setting, draft.table)
 
 
-def recipe_step(method: str, setting: Setting, steps: int, given: dict[str, Any]) -> dict[str, Any]:
+def recipe_step(method: Method, setting: Setting, steps: int, given: dict[str, Any]) -> dict[str, Any]:
     """A step of a recipe: the method's own defaults, but for the depth, the budget and what is given.
 
     Everything is said in it, so that a run in the ledger is known by what its settings meant then.
@@ -131,7 +140,7 @@ def recipe_step(method: str, setting: Setting, steps: int, given: dict[str, Any]
     return METHODS[method].model_validate(step).model_dump(mode="json")
 
 
-def name_of(method: str, given: dict[str, Any]) -> str:
+def name_of(method: Method, given: dict[str, Any]) -> str:
     return f"{method}, {given['preset']}" if "preset" in given else method
 
 
@@ -147,12 +156,12 @@ def material_of(task: Task, rows: int | None, shared: Path, cache: Path, folder:
 def _take_turns(
     run: dict[str, Any],
     material: Material,
-    recipes: dict[str, dict[str, Any]],
+    recipes: dict[Method, dict[str, Any]],
     seeds: int,
     threads: int,
     ledger: Ledger,
-) -> dict[str, list[Figures]]:
-    runs: dict[str, list[Figures]] = {method: [] for method in recipes}
+) -> dict[Method, list[Figures]]:
+    runs: dict[Method, list[Figures]] = {method: [] for method in recipes}
     for seed in range(seeds):
         for method, step in recipes.items():
             measure = partial(run_engine, material, step, seed=seed, threads=threads, split="test")
@@ -169,24 +178,19 @@ def _row(task: Task, method: str, runs: list[Figures]) -> Row:
     }
 
 
-def _compare(
-    setting: Setting, runs: dict[tuple[Task, str], list[Figures]], names: dict[str, str], draft: Draft
-) -> None:
-    kept = {key: mean(run.retention for run in done) for key, done in runs.items()}
-    tasks = [task for task, method in kept if method == "theseus"]
-    average = mean(kept[task, "theseus"] for task in tasks)
-    what = f"retention, {names['theseus']}: mean of {', '.join(tasks)}"
-    draft.targets.append(Target(what=what, measured=average, at_least=setting.retention))
-    for task in tasks:
-        for rival in (method for method in FIELDS if method != "theseus"):
-            gain = kept[task, "theseus"] - kept[task, rival]
-            draft.targets.append(
-                Target(
-                    what=f"retention, {names['theseus']}: minus {names[rival]}, {task}",
-                    measured=gain,
-                    at_least=0,
-                )
-            )
+def compared(setting: Setting, table: list[Row]) -> list[Target]:
+    """What Theseus keeps on average, and beside the other methods on each task."""
+    kept = {(row["task"], str(row["method"])): float(row["retention"] or 0) for row in table}
+    own = [key for key in kept if key[1].startswith(Method.THESEUS)]
+    tasks = ", ".join(str(task) for task, _ in own)
+    average = mean(kept[key] for key in own)
+    what = f"retention, {own[0][1]}: mean of {tasks}"
+    targets = [Target(what=what, measured=average, at_least=setting.retention)]
+    for task, name in own:
+        for rival in (method for other, method in kept if other == task and method != name):
+            what = f"retention, {name}: minus {rival}, {task}"
+            targets.append(Target(what=what, measured=kept[task, name] - kept[task, rival], at_least=0))
+    return targets
 
 
 if __name__ == "__main__":

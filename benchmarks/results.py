@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated
 
@@ -108,6 +109,14 @@ class Draft:
     targets: list[Target] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     chart: Chart | None = None
+    earlier: list[Row] = field(default_factory=list)
+    """Rows that were there before, of a table that is amended."""
+
+    @property
+    def table(self) -> list[Row]:
+        """All rows, the new ones in the places of those with their names."""
+        new = {_name(row): row for row in self.rows}
+        return [new.pop(_name(row), row) for row in self.earlier] + list(new.values())
 
 
 @contextmanager
@@ -135,13 +144,14 @@ def record(benchmark: str, part: str, title: str, results: Path = RESULTS) -> It
 def amend(benchmark: str, part: str, results: Path = RESULTS) -> Iterator[Draft]:
     """Measure inside rows of a table that is there already; its other rows stay, and how they came about.
 
-    Rows are known by their first column, and stand in the order of the table's chart.
+    Rows are known by the words that they begin with, and stand in the order of the table's chart where it has one.
+    Where it has targets, they are to be judged again, by the draft's whole table.
     """
-    draft = Draft()
     earlier = read(results / f"{benchmark}.json")[part]
+    draft = Draft(earlier=earlier.rows)
     yield draft
     new = [_name(row) for row in draft.rows]
-    rows = [row for row in earlier.rows if _name(row) not in new] + draft.rows
+    rows = draft.table
     if earlier.chart is not None:
         order = earlier.chart.y
         rows.sort(key=lambda row: -float(row[order] or 0))
@@ -151,11 +161,12 @@ def amend(benchmark: str, part: str, results: Path = RESULTS) -> Iterator[Draft]
         if (left := [name for name in entry.rows if name not in new])
     ]
     later = [*before, Later(rows=new, command=repeating(benchmark, sys.argv[1:]))]
-    _put(benchmark, part, earlier.model_copy(update={"rows": rows, "later": later}), results)
+    changed = {"rows": rows, "targets": draft.targets, "later": later}
+    _put(benchmark, part, earlier.model_copy(update=changed), results)
 
 
 def _name(row: Row) -> str:
-    return str(next(iter(row.values())))
+    return ", ".join(takewhile(lambda value: isinstance(value, str), row.values()))  # type: ignore[arg-type]
 
 
 def _put(benchmark: str, part: str, finished: Part, results: Path) -> None:
