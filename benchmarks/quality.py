@@ -126,7 +126,7 @@ def main(
                     for method, done in _take_turns(run, material, recipes, seeds, threads, ledger).items():
                         draft.rows.append(_row(task, name_of(method, given[method]), done))
             draft.notes.append(f"{seeds} seeds, {setting.steps or steps} steps of 32 rows. {ledger.told()}")
-            draft.targets += compared(setting, draft.table)
+            draft.targets += compared(setting, draft.table, name_of(Method.THESEUS, given[Method.THESEUS]))
 
 
 def recipe_step(method: Method, setting: Setting, steps: int, given: dict[str, Any]) -> dict[str, Any]:
@@ -178,18 +178,19 @@ def _row(task: Task, method: str, runs: list[Figures]) -> Row:
     }
 
 
-def compared(setting: Setting, table: list[Row]) -> list[Target]:
-    """What Theseus keeps on average, and beside the other methods on each task."""
-    kept = {(row["task"], str(row["method"])): float(row["retention"] or 0) for row in table}
-    own = [key for key in kept if key[1].startswith(Method.THESEUS)]
-    tasks = ", ".join(str(task) for task, _ in own)
-    average = mean(kept[key] for key in own)
-    what = f"retention, {own[0][1]}: mean of {tasks}"
+def compared(setting: Setting, table: list[Row], theseus: str) -> list[Target]:
+    """What Theseus, by this name, keeps on average, and beside the other methods on each task."""
+    kept = {(str(row["task"]), str(row["method"])): float(row["retention"] or 0) for row in table}
+    tasks = [task for task, method in kept if method == theseus]
+    if not tasks:
+        return []
+    what = f"retention, {theseus}: mean of {', '.join(tasks)}"
+    average = mean(kept[task, theseus] for task in tasks)
     targets = [Target(what=what, measured=average, at_least=setting.retention)]
-    for task, name in own:
-        for rival in (method for other, method in kept if other == task and method != name):
-            what = f"retention, {name}: minus {rival}, {task}"
-            targets.append(Target(what=what, measured=kept[task, name] - kept[task, rival], at_least=0))
+    for (task, rival), share in kept.items():
+        if task in tasks and not rival.startswith(Method.THESEUS):
+            what = f"retention, {theseus}: minus {rival}, {task}"
+            targets.append(Target(what=what, measured=kept[task, theseus] - share, at_least=0))
     return targets
 
 

@@ -140,6 +140,7 @@ def measured(method: str, parts: dict[str, Part]) -> str:
                 f"{part.title}, `{part.command}`:\n",
                 _table(rows),
                 *(f"- {note}" for note in part.notes[:1]),
+                *map(_later, part.later),
             ]
     return "\n".join(lines).rstrip("\n") + "\n"
 

@@ -29,7 +29,7 @@ class MethodParams(Settings):
 
     @property
     def shown_each_batch(self) -> bool:
-        """Whether the model that this step got runs on every batch of its training, for estimates."""
+        """Whether the model that this step got runs on every batch of its training: its logits are taken from there."""
         return False
 
     @property

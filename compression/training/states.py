@@ -36,8 +36,8 @@ class Catch:
 class States:
     """The states of a model's last forward pass. Layers count from 1; 0 stands for the embeddings.
 
-    Those of the last layer can be had `as_read` by the head: where it reads the first piece of each row alone, the
-    layer need not compute the others.
+    Those of the last layer can be had `as_read` by the head: where it reads the first piece of each row alone and the
+    layers have BERT's form, (B, 1, H), and the layer need not compute the others.
     """
 
     def __init__(
@@ -103,8 +103,10 @@ class Teacher:
             layer.to(dtype)
         compute_layers_in(self.body, dtype)
         self.states = States(self.body, hidden, attention, as_read=as_read)
-        use_whole_layers(self.body)
         """Those for the batch that it was shown last."""
+        use_whole_layers(
+            self.body
+        )  # after the states are watched: what they need decides which layers can be so
         self.logits = torch.empty(0)
         """Those for the same batch (K, C)."""
 

@@ -40,10 +40,11 @@ def test_theseus_is_held_against_all_others_on_each_task_and_rows_measured_later
         for task, kept in (("sst2", (0.9, 0.95, 0.8)), ("stsb", (0.8, 0.7, 0.6))):
             names = "theseus, distilled", "distill, growing", "layer_drop"
             draft.rows += [row(task, name, share) for name, share in zip(names, kept, strict=True)]
-        draft.targets += compared(setting, draft.table)
+        draft.targets += compared(setting, draft.table, "theseus, distilled")
     with amend("quality", "half", tmp_path) as draft:
         draft.rows.append(row("sst2", "theseus, distilled", 0.96))
-        draft.targets += compared(setting, draft.table)
+        draft.targets += compared(setting, draft.table, "theseus, distilled")
+        assert compared(setting, draft.rows[:0], "theseus, distilled") == []
     part = read(tmp_path / "quality.json")["half"]
     assert [(found["task"], found["retention"]) for found in part.rows] == [
         ("sst2", 0.96), ("sst2", 0.95), ("sst2", 0.8), ("stsb", 0.8), ("stsb", 0.7), ("stsb", 0.6),

@@ -138,6 +138,8 @@ def test_a_card_shows_its_method_beside_its_neighbours_on_every_task(tmp_path: P
         del draft.rows[-1][SHARE]
     with record("claims", "schedules", "Claim", tmp_path) as draft:
         draft.rows.append({"schedule": "curriculum", "by seed": "0.9 0.9", "retention": 0.95})
+    with amend("claims", "schedules", tmp_path) as draft:
+        draft.rows.append({"schedule": "constant", "by seed": "0.9 0.9", "retention": 0.94})
     card = tmp_path / "theseus" / "README.md"
     card.parent.mkdir()
     card.write_text(f"Before.\n{report.MARKS[0]}{report.MARKS[1]}\nAfter.\n")
@@ -160,6 +162,7 @@ def test_a_card_shows_its_method_beside_its_neighbours_on_every_task(tmp_path: P
     assert "measured later: quantize" not in text
     assert '- theseus: `{"successor_layers": 3}`' in text
     assert "| curriculum | 0.95 |" in text
+    assert "- measured later: constant, 0.9 0.9. `python -m benchmarks." in text
     assert "Claim" not in report.measured("distill", report.read_all(tmp_path))
 
 

@@ -90,7 +90,9 @@ class ReplaceableModule(nn.Module):
         mixed = by_successor.new_empty(len(states), *by_successor.shape[1:])
         mixed[replaced] = by_successor
         others = self._through(self.predecessor, states[~replaced], given, ~replaced)
-        mixed[~replaced] = states_of(others)
+        mixed[~replaced] = states_of(others)[
+            :, : mixed.shape[1]
+        ]  # a last layer may give the first piece alone
         return (mixed, *output[1:]) if isinstance(output, tuple) else mixed
 
     def _through(

@@ -81,8 +81,8 @@ class TheseusParams(MethodParams):
     input (mean squared difference), while the rate is below 1."""
     hidden_weight: Annotated[float, Field(ge=0, le=10_000)] = 0.0
     """Weight of a term that pulls the states behind every module to those that the original has there (mean squared
-    difference), to the end of the training; behind the last one those that the head reads. Costs a pass of the original
-    at every step."""
+    difference), to the end of the training; behind the last one those of first pieces alone where layers have BERT's
+    form and the head reads no others. Costs a pass of the original at every step."""
     head: Literal["frozen", "at_end", "trained"] = "frozen"
     """The classification head: frozen, as in the paper; trained from when every module is replaced, at a fifth of the
     learning rate; or trained along with the successors from the start."""

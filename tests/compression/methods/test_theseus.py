@@ -331,6 +331,27 @@ def test_options_leave_a_model_that_learnt(tmp_path: Path, settings: dict[str, A
     assert bool(report.notes) == ("initialization" in settings)
 
 
+@pytest.mark.parametrize("replaced", [[True, False, True], [False, False, False], [True, True, True]])
+@pytest.mark.parametrize("of_first_piece", ["predecessor", "successor"])
+def test_rows_mix_where_one_side_alone_gives_first_pieces(of_first_piece: str, replaced: list[bool]) -> None:
+    """One of two last layers has a form that spares the other pieces: the head reads what both have."""
+
+    class FirstPiece(nn.Module):
+        def forward(self, states: torch.Tensor) -> torch.Tensor:
+            return states[:, :1] * 2
+
+    class AllPieces(nn.Module):
+        def forward(self, states: torch.Tensor) -> torch.Tensor:
+            return states * 3
+
+    sides = {"predecessor": AllPieces(), "successor": AllPieces(), of_first_piece: FirstPiece()}
+    module = ReplaceableModule([sides["predecessor"]], sides["successor"]).train()
+    module.replaced = torch.tensor(replaced)
+    factors = [2 if (of_first_piece == "successor") == by_successor else 3 for by_successor in replaced]
+    found = module(torch.ones(3, 4, 1))[:, 0, 0]
+    assert found.tolist() == factors
+
+
 def test_a_probe_is_not_repeated_after_an_interruption_and_changes_nothing(tmp_path: Path) -> None:
     step = {"method": "theseus", "successor_layers": 2, "initialization": "probe", "probe_steps": 3}
     spec = make_spec(tmp_path, [step | {"training": TRAINING}])

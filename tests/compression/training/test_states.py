@@ -67,6 +67,8 @@ def test_a_teacher_shows_the_states_of_the_original_and_answers_as_it_does(
     torch.testing.assert_close(shown[2], given.hidden_states[2])
     first = as_read and anatomy_of(model).reads_first_piece
     torch.testing.assert_close(shown[3], last[0][:, :1] if first else last[0])
+    computed = anatomy_of(model).layers_of(teacher.body)[-1].forward
+    assert getattr(computed, "first_only", False) == first, "what nobody looks at is not computed"
     torch.testing.assert_close(teacher.logits, given.logits)
     teacher.forget()
     assert not teacher.states.hidden
