@@ -4,8 +4,8 @@
 
 Theseus with its most accurate preset beside distillation and truncate-and-fine-tune. The weights are chosen on the
 validation rows and measured on the test rows, which no training sees. Other checkpoints than SST-2's are made once, in
-minutes. A measurement that is interrupted goes on where it was, and some methods alone take their places in the table
-that is there.
+minutes. A measurement that is interrupted goes on where it was, and some methods or tasks alone take their places in
+the table that is there.
 """
 
 import json
@@ -112,7 +112,8 @@ def main(
         if not chosen:
             continue
         recipes = {method: recipe_step(method, setting, steps, given[method]) for method in methods}
-        some = {*methods} < {*Method} and budget in read(results / "quality.json")
+        part_of_it = {*methods} < {*Method} or {*chosen} < {*setting.tasks}
+        some = part_of_it and budget in read(results / "quality.json")
         with (
             amend("quality", budget, results)
             if some
