@@ -6,6 +6,7 @@ python -m benchmarks.report
 
 import json
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import typer
@@ -42,6 +43,10 @@ nothing. Each row has its place by retention; the next better and the next worse
 their own cards. Megabytes are those of the weights, with their share of the original's; speed is that of one row on one
 thread. `benchmarks/README.md` has all rows, the machine and the commands.
 """
+GLANCE = """\
+The share of the metric that each method keeps, from 6 layers to 3 or as many bytes, with as many training steps for
+all. Speed is that of one row on one thread, beside the original in torch; like the bytes it is a mean over the tasks.
+"""
 
 
 def main(
@@ -50,7 +55,7 @@ def main(
     """Write the page of the benchmarks, and what was measured into the project's page and the methods' cards."""
     parts = read_all(results)
     readme.write_text(render(parts), encoding="utf-8")
-    put(abridged(parts), front)
+    put(front_page(parts), front)
     for card in cards.glob("*/README.md"):
         put(measured(card.parent.name, parts), card)
     for name, svg in pictures(parts).items():
@@ -69,6 +74,8 @@ def render(parts: dict[str, Part]) -> str:
     """The page of the benchmarks."""
     promises = summary(parts)
     sections = [HEAD, "## Promises\n", promises] if promises else [HEAD]
+    if everything := overview(parts):
+        sections += ["## All methods at a glance\n", GLANCE, everything]
     return "\n".join([*sections, *(_section(name, part) for name, part in parts.items())])
 
 
@@ -100,6 +107,47 @@ def with_measured(page: str, text: str) -> str:
     return f"{before}{begin}\n\n{text}\n{end}{after}"
 
 
+def front_page(parts: dict[str, Part]) -> str:
+    """What the project's page says of what was measured."""
+    return "\n".join([abridged(parts), GLANCE, overview(parts)]).rstrip("\n") + "\n"
+
+
+def overview(parts: dict[str, Part]) -> str:
+    """What every method keeps on every task that it was measured on, the best first.
+
+    Tasks differ in how much can be kept, and not all methods were measured on all: those come first that keep the most
+    beside the average of each task.
+    """
+    tables = {task: {str(row["method"]): row for row in part.rows} for task, part in _tasks(parts).items()}
+    usual = {task: mean(map(_retention, rows.values())) for task, rows in tables.items()}
+    found: dict[str, dict[str, Row]] = {}
+    for task, rows in tables.items():
+        for method, row in rows.items():
+            found.setdefault(method, {})[task] = row
+
+    def gain(method: str) -> float:
+        return mean(_retention(row) - usual[task] for task, row in found[method].items())
+
+    return _table(
+        [
+            {
+                "method": method,
+                **{task: f"{_retention(rows[task]):.3f}" if task in rows else "" for task in tables},
+                "times as fast": f"{mean(float(row['times as fast'] or 0) for row in rows.values()):.1f}",
+                "bytes": f"{mean(100 * float(row[SHARE] or 0) for row in rows.values()):.0f} %",
+            }
+            for method, rows in sorted(found.items(), key=lambda entry: -gain(entry[0]))
+        ]
+    )
+
+
+def _tasks(parts: dict[str, Part]) -> dict[str, Part]:
+    """The tables of all methods, by task."""
+    return {
+        name.removeprefix("methods-"): part for name, part in parts.items() if name.startswith("methods-")
+    }
+
+
 def summary(parts: dict[str, Part]) -> str:
     """What was promised, and whether it was reached."""
     return _table(
@@ -122,9 +170,7 @@ def abridged(parts: dict[str, Part]) -> str:
 
 def measured(method: str, parts: dict[str, Part]) -> str:
     """What a method's card says: its rows among all methods, task by task, and the parts that are about it."""
-    tasks = {
-        name.removeprefix("methods-"): part for name, part in parts.items() if name.startswith("methods-")
-    }
+    tasks = _tasks(parts)
     among = {task: _among(method, task, part.rows) for task, part in tasks.items()}
     lines = [AMONG, _table([row for rows in among.values() for row in rows])]
     own = {name: step for name, step in STEPS.items() if step["method"] == method}
@@ -155,7 +201,6 @@ def _among(method: str, task: str, rows: list[Row]) -> list[Row]:
 
 def _compact(task: str, row: Row, rows: list[Row], own: bool) -> Row:
     better = sum(_retention(other) > _retention(row) for other in rows)
-    share = f" ({100 * float(row[SHARE] or 0):.0f} %)" if SHARE in row else ""
     return {
         "task": task,
         "method": f"**{row['method']}**" if own else row["method"],
@@ -163,7 +208,7 @@ def _compact(task: str, row: Row, rows: list[Row], own: bool) -> Row:
         "after": f"{row['after']:.4f} ± {row['sd']:.4f}",
         "retention": f"{row['retention']:.3f}",
         "label loyalty": "" if row["label loyalty"] is None else f"{row['label loyalty']:.3f}",
-        "MB": f"{float(row['bytes'] or 0) / 1e6:.1f}{share}",
+        "MB": f"{float(row['bytes'] or 0) / 1e6:.1f} ({100 * float(row[SHARE] or 0):.0f} %)",
         "times as fast": f"{row['times as fast']:.2f}",
         "training CPU s": f"{row['training CPU s']:.0f}",
         "place": f"{better + 1} of {len(rows)}",

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.methods import SHARE, row_of
+from benchmarks.methods import row_of
 from benchmarks.results import RESULTS, Chart, Target, amend, read, record, repeating
 from benchmarks.runs import Figures
 from compression.registry import METHODS
@@ -42,26 +42,26 @@ def test_parts_are_added_and_replaced(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_rows_that_are_measured_later_take_their_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["methods.py"])
-    with record("methods", "sst2", "Methods", tmp_path) as draft:
+    monkeypatch.setattr(sys, "argv", ["claims.py"])
+    with record("claims", "sst2", "Claims", tmp_path) as draft:
         draft.rows += [
             {"method": name, "speed": 1, "kept": kept} for name, kept in (("a", 0.9), ("b", 0.8), ("c", 0.7))
         ]
         draft.notes.append("2 seeds")
         draft.chart = Chart(x="speed", y="kept", names="method")
     for names, kept in ((["b", "c"], 0.95), (["b", "d"], 0.85)):
-        monkeypatch.setattr(sys, "argv", ["methods.py", "--methods", *names])
-        with amend("methods", "sst2", tmp_path) as draft:
+        monkeypatch.setattr(sys, "argv", ["claims.py", "--methods", *names])
+        with amend("claims", "sst2", tmp_path) as draft:
             draft.rows += [{"method": name, "speed": 1, "kept": kept} for name in names]
-    part = read(tmp_path / "methods.json")["sst2"]
+    part = read(tmp_path / "claims.json")["sst2"]
     found = [(row["method"], row["kept"]) for row in part.rows]
     assert found == [("c", 0.95), ("a", 0.9), ("b", 0.85), ("d", 0.85)]
-    assert part.command == "python -m benchmarks.methods"
+    assert part.command == "python -m benchmarks.claims"
     assert part.notes == ["2 seeds"]
     first, second = part.later
-    assert (first.rows, first.command) == (["c"], "python -m benchmarks.methods --methods b c")
-    assert (second.rows, second.command) == (["b", "d"], "python -m benchmarks.methods --methods b d")
-    assert f"- measured later: b; d. `{second.command}`\n" in report.render({"methods-sst2": part})
+    assert (first.rows, first.command) == (["c"], "python -m benchmarks.claims --methods b c")
+    assert (second.rows, second.command) == (["b", "d"], "python -m benchmarks.claims --methods b d")
+    assert f"- measured later: b; d. `{second.command}`\n" in report.render({"claims-sst2": part})
 
 
 def test_the_command_that_repeats_names_no_folder_of_the_machine() -> None:
@@ -128,14 +128,11 @@ def test_a_card_shows_its_method_beside_its_neighbours_on_every_task(tmp_path: P
         with record("methods", task, f"Methods on {task}", tmp_path) as draft:
             for name, retention in zip(("theseus", "distill", "quantize"), kept, strict=True):
                 draft.rows.append(row_of(name, [run_that_kept(retention)] * 2, original=10_000_000))
-                if task == "sst2":  # as measured before there was this column
-                    del draft.rows[-1][SHARE]
             draft.notes.append("2 seeds, 250 steps; quantize trains nothing.")
     with amend("methods", "wnut17", tmp_path) as draft:
         draft.rows.append(row_of("quantize", [run_that_kept(0.9)] * 2, original=10_000_000))
     with amend("methods", "sst2", tmp_path) as draft:
         draft.rows.append(row_of("theseus", [run_that_kept(0.95)] * 2, original=10_000_000))
-        del draft.rows[-1][SHARE]
     with record("claims", "schedules", "Claim", tmp_path) as draft:
         draft.rows.append({"schedule": "curriculum", "by seed": "0.9 0.9", "retention": 0.95})
     with amend("claims", "schedules", tmp_path) as draft:
@@ -156,7 +153,7 @@ def test_a_card_shows_its_method_beside_its_neighbours_on_every_task(tmp_path: P
         "| wnut17 | **theseus** | 0.9000 | 0.7200 ± 0.0000 | 0.800 |  | 2.5 (25 %) | 2.00 | 7 | 2 of 3 |"
         in text
     )
-    assert "| 0.950 |  | 2.5 | 2.00 |" in text
+    assert "| 0.950 |  | 2.5 (25 %) | 2.00 |" in text
     assert "- wnut17: 2 seeds, 250 steps\n" in text
     assert "- sst2, measured later: theseus. `python -m benchmarks." in text
     assert "measured later: quantize" not in text
@@ -164,6 +161,31 @@ def test_a_card_shows_its_method_beside_its_neighbours_on_every_task(tmp_path: P
     assert "| curriculum | 0.95 |" in text
     assert "- measured later: constant, 0.9 0.9. `python -m benchmarks." in text
     assert "Claim" not in report.measured("distill", report.read_all(tmp_path))
+
+
+def test_all_methods_stand_at_a_glance_by_what_they_keep_beside_the_average_of_each_task(
+    tmp_path: Path,
+) -> None:
+    """A task on which little can be kept does not put those last that were measured on it."""
+    for task, kept in {
+        "sst2": {"theseus": 0.95, "distill": 0.98, "share": 0.97},
+        "squad": {"theseus": 0.7, "distill": 0.5},
+    }.items():
+        with record("methods", task, f"Methods on {task}", tmp_path) as draft:
+            draft.rows += [
+                row_of(name, [run_that_kept(share)] * 2, 10_000_000) for name, share in kept.items()
+            ]
+    (tmp_path / "FRONT.md").write_text("".join(report.MARKS))
+    report.main(results=tmp_path, readme=tmp_path / "README.md", front=tmp_path / "FRONT.md", cards=tmp_path)
+    glance = [
+        "| method | sst2 | squad | times as fast | bytes |",
+        "| --- | --- | --- | --- | --- |",
+        "| theseus | 0.950 | 0.700 | 2.0 | 25 % |",
+        "| share | 0.970 |  | 2.0 | 25 % |",
+        "| distill | 0.980 | 0.500 | 2.0 | 25 % |",
+    ]
+    for page in ("FRONT.md", "README.md"):
+        assert "\n".join(glance) in (tmp_path / page).read_text()
 
 
 def run_that_kept(retention: float) -> Figures:
@@ -199,6 +221,6 @@ def test_the_pages_are_those_of_the_result_files() -> None:
         assert (report.README.parent / name).read_text("utf-8") == svg, "run python -m benchmarks.report"
     assert report.README.read_text("utf-8") == report.render(parts), "run python -m benchmarks.report"
     texts = {report.CARDS / name / "README.md": report.measured(name, parts) for name in METHODS}
-    for file, text in {report.FRONT: report.abridged(parts), **texts}.items():
+    for file, text in {report.FRONT: report.front_page(parts), **texts}.items():
         page = file.read_text("utf-8")
         assert page == report.with_measured(page, text), "run python -m benchmarks.report"
