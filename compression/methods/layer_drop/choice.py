@@ -38,7 +38,7 @@ def layers_to_keep(
         if len(kept) == layers:
             context.warn("nothing_dropped", f"no layer is more similar to its input than {params.threshold}")
         return kept
-    return kept_by_rule(params.strategy, layers, keep)
+    return kept_by_rule(params.strategy, layers, keep, fitted=params.fitted)
 
 
 def layers_left(
@@ -51,7 +51,7 @@ def layers_left(
 ) -> list[nn.Module]:
     """The layers with these indices, where that is asked for fitted to the whole model.
 
-    Each stands for itself and those that go from right below it, the last one for those above it, too.
+    Each stands for itself and those that go from right above it, the first one for those below it, too.
     """
     anatomy = anatomy_of(model)
     layers = list(anatomy.layers_of(model))
@@ -60,8 +60,7 @@ def layers_left(
         return chosen
     shared = {id(model.config): model.config}
     copies = anatomy.fit_to_place(model, [deepcopy(layer, shared.copy()) for layer in chosen])
-    ends = [*(index + 1 for index in kept[:-1]), len(layers)]
-    partition = [end - first for first, end in pairwise([0, *ends])]
+    partition = [end - first for first, end in pairwise([0, *kept[1:], len(layers)])]
     fit_successors(model, copies, partition, data, context, told_by)
     return copies
 
@@ -72,7 +71,9 @@ def _best(
     """The layers that keep most of the metric before any training; of equals the first of the strategies."""
     anatomy = anatomy_of(model)
     whole = list(anatomy.layers_of(model))
-    kept: dict[Strategy, list[int]] = {rule: kept_by_rule(rule, layers, keep) for rule in RULES}
+    kept: dict[Strategy, list[int]] = {
+        rule: kept_by_rule(rule, layers, keep, fitted=params.fitted) for rule in RULES
+    }
     kept["contribution"] = least_similar(layer_similarities(model, data, context), keep, None)
     values: dict[Strategy, float] = {}
     for strategy, indices in kept.items():

@@ -29,10 +29,10 @@ class LayerDropParams(Recovered):
     keep_layers: Annotated[int, Field(ge=1, le=1000)] | None = None
     """Layers that stay; half by default."""
     strategy: Strategy | Literal["best"] = "best"
-    """Which layers go: the last, the first, every other one counted from the top, the middle ones, all but the last of
-    parts that grow with the depth, those that change their input least on training rows, or whatever `best` finds to
-    keep most of the metric on the validation rows before any training. An ALBERT, whose layers share their weights, is
-    run fewer times: there is nothing to choose."""
+    """Which layers go: the last, the first, every other one counted from the top, the middle ones, all but the last
+    (or where they are fitted, the first) of parts that grow with the depth, those that change their input least on
+    training rows, or whatever `best` finds to keep most of the metric on the validation rows before any training. An
+    ALBERT, whose layers share their weights, is run fewer times: there is nothing to choose."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     """For `contribution`: only layers go whose output is more similar to their input than this (mean cosine; the paper
     uses 0.9 to 0.95). `keep_layers` then is the fewest that stay."""
@@ -86,8 +86,12 @@ class LayerDropParams(Recovered):
 RULES: tuple[Rule, ...] = get_args(Rule)
 
 
-def kept_by_rule(rule: Rule, layers: int, keep: int) -> list[int]:
-    """Indices of the layers that stay, lowest first; fewer than `keep` where `alternate` cannot drop so many."""
+def kept_by_rule(rule: Rule, layers: int, keep: int, *, fitted: bool = False) -> list[int]:
+    """Indices of the layers that stay, lowest first; fewer than `keep` where `alternate` cannot drop so many.
+
+    Of growing parts the last layers stay, after which the next part knows what it is given; or, where they are fitted
+    to put out what a part does, the first ones, which know what they are given.
+    """
     drop = layers - keep
     match rule:
         case "top":
@@ -101,4 +105,4 @@ def kept_by_rule(rule: Rule, layers: int, keep: int) -> list[int]:
             dropped = {layers - 1 - 2 * i for i in range(drop)}
             return [i for i in range(layers) if i not in dropped]
         case "growing":
-            return chosen_layers("module_last", growing_modules(layers, keep))
+            return chosen_layers("module_first" if fitted else "module_last", growing_modules(layers, keep))

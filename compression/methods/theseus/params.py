@@ -27,6 +27,7 @@ class TheseusParams(MethodParams):
         "fast": {},
         "distilled": {
             "modules": "growing",
+            "initialization": "module_first",
             "fitted": True,
             "schedule": {"type": "linear", "full_at": 0.25},
             "distillation": {},
@@ -67,7 +68,8 @@ class TheseusParams(MethodParams):
     initialization: LayerChoice | Literal["probe"] = "module_last"
     """Which predecessor layers the successor starts from: the first ones, as in the paper; the first or the last of
     each module; spread evenly over the whole depth; or whichever of these has the lowest loss on the validation rows
-    after `probe_steps` steps. The first ones need thousands of steps before the frozen head can read their output."""
+    after `probe_steps` steps. The first ones need thousands of steps before the frozen head can read their output. What
+    is fitted begins best from the first of each module, which knows the states that it will be given."""
     probe_steps: Annotated[int, Field(ge=1, le=10_000)] = 40
     """Steps that the initialization `probe` trains each candidate for, all on the same batches."""
     fitted: bool = False

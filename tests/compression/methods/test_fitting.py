@@ -183,6 +183,18 @@ def preparation(
     return prepare
 
 
+def test_a_layer_that_stays_is_fitted_to_those_that_went_from_above_it(tmp_path: Path) -> None:
+    source = open_source(make_tiny_checkpoint(tmp_path / "source", layers=5))
+    model, context = load_model(source.folder, source.facts, CPU), context_of(source.folder)
+    params = LayerDropParams(keep_layers=2, fitted=True)
+    left = layers_left(model, [1, 3], data_of(ROWS), params, context)
+    expected = [deepcopy(layers_of(model)[index]) for index in (1, 3)]
+    fit_successors(model, expected, [3, 2], data_of(ROWS), context, None)
+    for layer, wanted in zip(left, expected, strict=True):
+        found = layer.state_dict()
+        assert all(torch.equal(found[name], tensor) for name, tensor in wanted.state_dict().items())
+
+
 def test_a_layer_that_becomes_the_first_is_fitted_as_it_will_stand_there(tmp_path: Path) -> None:
     source = open_source(make_tiny_checkpoint(tmp_path / "source", "modernbert", layers=4))
     model, context = load_model(source.folder, source.facts, CPU), context_of(source.folder)

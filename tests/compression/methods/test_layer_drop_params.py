@@ -24,6 +24,11 @@ def test_kept_layers_of_twelve(rule: Rule, keep: int, kept: list[int]) -> None:
     assert kept_by_rule(rule, 12, keep) == kept
 
 
+def test_of_parts_that_are_fitted_the_first_layers_stay() -> None:
+    assert kept_by_rule("growing", 6, 3, fitted=True) == [0, 1, 3]
+    assert kept_by_rule("symmetric", 6, 3, fitted=True) == kept_by_rule("symmetric", 6, 3)
+
+
 def test_half_stays_by_default() -> None:
     assert LayerDropParams().depth(12) == 6
 
