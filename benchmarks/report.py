@@ -74,8 +74,8 @@ def render(parts: dict[str, Part]) -> str:
     """The page of the benchmarks."""
     promises = summary(parts)
     sections = [HEAD, "## Promises\n", promises] if promises else [HEAD]
-    if everything := overview(parts):
-        sections += ["## All methods at a glance\n", GLANCE, everything]
+    if glance := overview(parts):
+        sections += ["## All methods at a glance\n", glance]
     return "\n".join([*sections, *(_section(name, part) for name, part in parts.items())])
 
 
@@ -109,11 +109,11 @@ def with_measured(page: str, text: str) -> str:
 
 def front_page(parts: dict[str, Part]) -> str:
     """What the project's page says of what was measured."""
-    return "\n".join([abridged(parts), GLANCE, overview(parts)]).rstrip("\n") + "\n"
+    return "\n".join(text for text in (abridged(parts), overview(parts)) if text)
 
 
 def overview(parts: dict[str, Part]) -> str:
-    """What every method keeps on every task that it was measured on, the best first.
+    """What every method keeps on every task that it was measured on, the best first; nothing where none was measured.
 
     Tasks differ in how much can be kept, and not all methods were measured on all: those come first that keep the most
     beside the average of each task.
@@ -128,17 +128,16 @@ def overview(parts: dict[str, Part]) -> str:
     def gain(method: str) -> float:
         return mean(_retention(row) - usual[task] for task, row in found[method].items())
 
-    return _table(
-        [
-            {
-                "method": method,
-                **{task: f"{_retention(rows[task]):.3f}" if task in rows else "" for task in tables},
-                "times as fast": f"{mean(float(row['times as fast'] or 0) for row in rows.values()):.1f}",
-                "bytes": f"{mean(100 * float(row[SHARE] or 0) for row in rows.values()):.0f} %",
-            }
-            for method, rows in sorted(found.items(), key=lambda entry: -gain(entry[0]))
-        ]
-    )
+    glance: list[Row] = [
+        {
+            "method": method,
+            **{task: f"{_retention(rows[task]):.3f}" if task in rows else "" for task in tables},
+            "times as fast": f"{mean(float(row['times as fast'] or 0) for row in rows.values()):.1f}",
+            "bytes": f"{mean(100 * float(row[SHARE] or 0) for row in rows.values()):.0f} %",
+        }
+        for method, rows in sorted(found.items(), key=lambda entry: -gain(entry[0]))
+    ]
+    return f"{GLANCE}\n{_table(glance)}" if found else ""
 
 
 def _tasks(parts: dict[str, Part]) -> dict[str, Part]:

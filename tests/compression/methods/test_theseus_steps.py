@@ -31,19 +31,27 @@ def begun(
 
 
 @pytest.mark.parametrize(
-    ("preset", "clip_norm", "learning_rate", "modules", "head", "share"),
+    ("preset", "clip_norm", "learning_rate", "modules", "layers", "head", "share"),
     [
-        ("fast", 0.3, 1e-4, [2, 2, 2], "frozen", None),
-        ("distilled", 1.0, 2e-4, [1, 2, 3], "trained", 0.5),
-        ("paper", 1.0, 2e-5, [2, 2, 2], "frozen", None),
+        ("fast", 0.3, 1e-4, [2, 2, 2], [1, 3, 5], "frozen", None),
+        ("distilled", 1.0, 2e-4, [1, 2, 3], [0, 1, 3], "trained", 0.5),
+        ("paper", 1.0, 2e-5, [2, 2, 2], [0, 1, 2], "frozen", None),
     ],
 )
 def test_what_the_presets_say(
-    preset: Any, clip_norm: float, learning_rate: float, modules: list[int], head: str, share: float | None
+    preset: Any,
+    clip_norm: float,
+    learning_rate: float,
+    modules: list[int],
+    layers: list[int],
+    head: str,
+    share: float | None,
 ) -> None:
     params = TheseusParams(preset=preset)
     assert (params.training.clip_norm, params.training.learning_rate) == (clip_norm, learning_rate)
     assert (params.partition(6), params.head) == (modules, head)
+    assert params.initialization != "probe"
+    assert chosen_layers(params.initialization, modules) == layers
     assert (params.distillation and params.distillation.weight) == share
 
 
