@@ -101,7 +101,7 @@ def _fit_in_turn(
         with maps_by_onednn(successor):
             if not _is_copy(successor, module):
                 places = _places(anatomy)
-                left.append([_fit(successor, module[-1], number, place, anatomy, sample) for place in places])
+                left.append([_fit(successor, number, place, anatomy, sample) for place in places])
             for seen in sample:
                 seen.states = states_of(_call(successor, anatomy, seen))
         context.stop_if_requested()
@@ -167,14 +167,7 @@ def _watch_sums(
     return norm.register_forward_pre_hook(lambda _, inputs: see(inputs[0]))
 
 
-def _fit(
-    successor: nn.Module,
-    last: nn.Module,
-    number: int,
-    place: Place,
-    anatomy: Anatomy,
-    sample: Sequence[Seen],
-) -> float:
+def _fit(successor: nn.Module, number: int, place: Place, anatomy: Anatomy, sample: Sequence[Seen]) -> float:
     """Change the map W and the bias b at a place of a successor by the D (N + 1, H) with the least
 
         sum over p of ||f_p D - r_p||^2 / var(t_p) + RIDGE * s * ||D||^2.
@@ -183,13 +176,10 @@ def _fit(
     should be there, r_p what lacks; s is the mean eigenvalue, of those that are not zero for want of word pieces, of
     the sum of f_p^T f_p / var(t_p). The variance is what a norm divides by.
 
-    `last` is the last layer of the module with this number. Returns the share of the squared differences that is left.
+    Returns the share of the squared differences to the sums of the module with this number that is left.
     """
     linear = _map_at(successor, place)
     bias: torch.Tensor | None = linear.bias
-    if place.read_by is not None and not anatomy.pre_norm:
-        norm = last.get_submodule(place.read_by)
-        successor.get_submodule(place.read_by).load_state_dict(norm.state_dict())
     gram, moment, lacking, pieces = torch.zeros(()), torch.zeros(()), 0.0, 0
     for seen in sample:
         target = seen.sums[number, place]

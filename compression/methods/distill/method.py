@@ -8,6 +8,7 @@ from compression.architectures import anatomy_of
 from compression.checkpoints.loading import load_model, open_source
 from compression.context import Context, TaskData
 from compression.errors import InputError
+from compression.methods.copies import copies_of, sources_of
 from compression.methods.distill.bilstm import begin_bilstm
 from compression.methods.distill.objective import DistillObjective
 from compression.methods.distill.params import BiLstmStudent, DistillParams, GivenStudent, StudentModel
@@ -38,10 +39,10 @@ def _cut(model: PreTrainedModel, data: TaskData, params: DistillParams, context:
     """A copy of the model with some of its layers."""
     student = deepcopy(model)
     anatomy = anatomy_of(student)
-    layers = list(anatomy.layers_of(student))
-    partition = params.partition(len(layers))
+    partition = params.partition(len(anatomy.layers_of(student)))
     chosen = chosen_layers(params.initialization, partition)
-    anatomy.put_layers(student, [layers[index] for index in chosen])
+    sources = sources_of(student, chosen, partition, fitted=params.fitted)
+    anatomy.put_layers(student, copies_of(student, sources))
     if params.fitted:
         fit_successors(model, anatomy.layers_of(student), partition, data, context, "distill")
     return student

@@ -1,6 +1,5 @@
 """Which layers stay: by a rule, by what each contributes, or by trying it."""
 
-from copy import deepcopy
 from itertools import pairwise
 
 import torch
@@ -12,6 +11,7 @@ from compression.architectures import anatomy_of, states_of
 from compression.context import Context, TaskData
 from compression.data.batches import collate, epoch_batches
 from compression.losses import masked_mean
+from compression.methods.copies import copies_of, sources_of
 from compression.methods.fitting import fit_successors
 from compression.methods.layer_drop.params import RULES, LayerDropParams, Strategy, kept_by_rule
 from compression.tasks.behaviour import behaviour_of
@@ -53,14 +53,11 @@ def layers_left(
 
     Each stands for itself and those that go from right above it, the first one for those below it, too.
     """
-    anatomy = anatomy_of(model)
-    layers = list(anatomy.layers_of(model))
-    chosen = [layers[index] for index in kept]
+    layers = list(anatomy_of(model).layers_of(model))
     if not params.fitted:
-        return chosen
-    shared = {id(model.config): model.config}
-    copies = anatomy.fit_to_place(model, [deepcopy(layer, shared.copy()) for layer in chosen])
+        return [layers[index] for index in kept]
     partition = [end - first for first, end in pairwise([0, *kept[1:], len(layers)])]
+    copies = copies_of(model, sources_of(model, kept, partition, fitted=True))
     fit_successors(model, copies, partition, data, context, told_by)
     return copies
 

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
 from compression.context import Context, TaskData
+from compression.methods.copies import Source, copies_of, sources_of
 from compression.methods.fitting import fit_successors
 from compression.methods.layer_choice import LayerChoice, chosen_layers, ends_of
 from compression.methods.theseus.modules import ReplaceableModule, put_modules
@@ -32,7 +33,7 @@ def run(model: PreTrainedModel, data: TaskData, params: TheseusParams, context: 
     lessen = smaller_successors(model, data, params, context)
 
     def begin(predecessor: PreTrainedModel, choice: LayerChoice) -> TheseusObjective:
-        def prepare(sources: Sequence[int], successors: Sequence[nn.Module]) -> None:
+        def prepare(sources: Sequence[Source], successors: Sequence[nn.Module]) -> None:
             if lessen is not None:
                 lessen(choice, sources, successors)
             if params.fitted:
@@ -68,20 +69,17 @@ def wrap(
     choice: LayerChoice,
     params: TheseusParams,
     dtype: torch.dtype,
-    prepare: Callable[[Sequence[int], Sequence[nn.Module]], None] = lambda *_: None,
+    prepare: Callable[[Sequence[Source], Sequence[nn.Module]], None] = lambda *_: None,
 ) -> list[ReplaceableModule]:
     """Put replaceable modules into the encoder; freeze all but the successors (and the head where it is trained).
 
-    `prepare` gets the copies of layers that are to be successors before they are, and the numbers of those layers.
+    `prepare` gets the copies of layers that are to be successors before they are, and what they are made of.
     """
     anatomy = anatomy_of(model)
-    layers = list(anatomy.layers_of(model))
-    partition = params.partition(len(layers))
+    partition = params.partition(len(anatomy.layers_of(model)))
     model.requires_grad_(params.frozen_gradients)
-    shared = {id(model.config): model.config}  # one config for all: it tells each layer how to attend
-    sources = chosen_layers(choice, partition)
-    successors = [deepcopy(layers[source], shared.copy()) for source in sources]
-    successors = anatomy.fit_to_place(model, successors)
+    sources = sources_of(model, chosen_layers(choice, partition), partition, fitted=params.fitted)
+    successors = copies_of(model, sources)
     prepare(sources, successors)
     for successor in successors:
         successor.requires_grad_()

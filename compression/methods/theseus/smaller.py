@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 from compression.architectures import anatomy_of
 from compression.checkpoints.plankwright_model import exchange
 from compression.context import Context, TaskData
+from compression.methods.copies import Source
 from compression.methods.layer_choice import LayerChoice
 from compression.methods.low_rank.factors import factorise, put_factors, ranks_within
 from compression.methods.low_rank.params import LowRankParams
@@ -18,8 +19,8 @@ from compression.methods.theseus.params import TheseusParams
 
 ROWS = 512
 """Training rows that neurons are scored on."""
-Lessen = Callable[[LayerChoice, Sequence[int], Sequence[nn.Module]], None]
-"""Makes copies of the layers with these indices smaller in place; the choice is what named them."""
+Lessen = Callable[[LayerChoice, Sequence[Source], Sequence[nn.Module]], None]
+"""Makes layers that are made of these smaller in place; the choice is what named them."""
 
 
 def smaller_successors(
@@ -43,9 +44,9 @@ def _with_fewer_neurons(model: PreTrainedModel, data: TaskData, count: int, cont
 
     kept = context.decide("neurons", choose)
 
-    def lessen(choice: LayerChoice, sources: Sequence[int], successors: Sequence[nn.Module]) -> None:
+    def lessen(choice: LayerChoice, sources: Sequence[Source], successors: Sequence[nn.Module]) -> None:
         for source, successor in zip(sources, successors, strict=True):
-            Layer(successor, anatomy).keep_neurons(kept[source])
+            Layer(successor, anatomy).keep_neurons(kept[source.neurons])
 
     return lessen
 
@@ -56,12 +57,13 @@ def _with_factors(model: PreTrainedModel, data: TaskData, keep_share: float, con
     whole = anatomy.matrices_of(model, embeddings=False)
     weights = scales(model, whole, data, LowRankParams(), context)
 
-    def lessen(choice: LayerChoice, sources: Sequence[int], successors: Sequence[nn.Module]) -> None:
+    def lessen(choice: LayerChoice, sources: Sequence[Source], successors: Sequence[nn.Module]) -> None:
         of_successor = {}
         for number, (source, successor) in enumerate(zip(sources, successors, strict=True)):
             for path, module in successor.named_modules():
                 if isinstance(module, nn.Linear):
-                    factors = factorise(module, *weights[f"{anatomy.layers}.{source}.{path}"])
+                    layer = source.neurons if path in anatomy.feed_forward else source.attention
+                    factors = factorise(module, *weights[f"{anatomy.layers}.{layer}.{path}"])
                     of_successor[f"{number}.{path}"] = factors
                     context.stop_if_requested()
         ranks = context.decide(f"ranks from {choice}", lambda: ranks_within(of_successor, keep_share))
