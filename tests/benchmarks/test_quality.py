@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,7 @@ from benchmarks.quality import FIELDS, SETTINGS, Budget, Method, compared, recip
 from benchmarks.results import Row, amend, read, record
 from compression.methods.layer_drop.params import LayerDropParams
 from compression.registry import METHODS
+from tests.checkpoints import make_tiny_checkpoint
 
 
 @pytest.mark.parametrize("method", FIELDS)
@@ -59,6 +62,33 @@ def test_theseus_is_held_against_all_others_on_each_task_and_rows_measured_later
             "retention, theseus, distilled: minus layer_drop, stsb": 0.2,
         }
     )
+
+
+def test_one_method_on_one_task_takes_its_place_in_the_table_that_is_there(tmp_path: Path) -> None:
+    make_tiny_checkpoint(
+        tmp_path / "models" / "sst2-minilm", layers=4, labels=("0", "1"), max_position_embeddings=128
+    )
+    (tmp_path / "data" / "sst2").mkdir(parents=True)
+    rows = [("the movie was good", label) for label in "01"] * 16  # half of which any model knows
+    for name in ("train.tsv", "dev.tsv"):
+        lines = ["sentence\tlabel", *map("\t".join, rows)]
+        (tmp_path / "data" / "sst2" / name).write_text("\n".join(lines) + "\n")
+    lines = [f"{label} {text}" for text, label in rows]
+    (tmp_path / "data" / "sst2" / "stsa.binary.test").write_text("\n".join(lines) + "\n")
+    with record("quality", "half", "Quality", tmp_path) as draft:
+        draft.rows += [row(task, "layer_drop", 2.0) for task in ("sst2", "mrpc")]
+    command = (
+        "benchmarks.quality --only half --tasks sst2 --methods layer_drop --seeds 2 --steps 20 --threads 1"
+    )
+    places = ["--shared", str(tmp_path), "--cache", str(tmp_path), "--results", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", *command.split(), *places], check=True)
+    part = read(tmp_path / "quality.json")["half"]
+    (mrpc, sst2) = sorted(part.rows, key=lambda found: str(found["task"]))
+    assert mrpc["retention"] == 2.0
+    assert float(sst2["retention"] or 0) < 2
+    assert [(later.rows, later.command) for later in part.later] == [
+        (["sst2, layer_drop"], f"python -m {command}")
+    ]
 
 
 def row(task: str, method: str, retention: float) -> Row:

@@ -158,7 +158,8 @@ class DistillParams(MethodParams):
     spread evenly over the whole depth, as DistilBERT does."""
     fitted: bool = False
     """Whether the two maps of each student layer that add to the states are fitted by least squares, before any
-    training, to what its part of the teacher puts out: of a student made of the model's layers."""
+    training, to what its part of the teacher puts out: of a student made of the model's layers. Its neurons then are
+    those of the last layer of the part, and the layer it starts from is the one it attends as."""
     distillation: Distillation = Distillation()
     """The pull towards the teacher's logits."""
     cosine_weight: Weight = 0.0

@@ -38,7 +38,8 @@ class LayerDropParams(Recovered):
     uses 0.9 to 0.95). `keep_layers` then is the fewest that stay."""
     fitted: bool = False
     """Whether the two maps that add to the states are fitted by least squares, before any training, in each layer
-    beside which others went, to what they put out together; `best` then tries the strategies so. Takes seconds."""
+    beside which others went, to what they put out together; its neurons then are those of the last of them. `best`
+    tries the strategies so. Takes seconds."""
     distillation: Distillation | None = None
     """A pull towards the logits of the model with all its layers during recovery."""
 

@@ -74,7 +74,8 @@ class TheseusParams(MethodParams):
     """Steps that the initialization `probe` trains each candidate for, all on the same batches."""
     fitted: bool = False
     """Whether the two maps of each successor that add to the states, behind attention and behind the neurons, are
-    fitted by least squares, before any training, to what its module puts out."""
+    fitted by least squares, before any training, to what its module puts out. Its neurons then are those of the
+    module's last layer, and the layer it starts from is the one it attends as."""
     schedule: Schedule = LinearSchedule()
     gates: Literal["batch", "example"] = "batch"
     """Whether a module is replaced for all rows of a batch alike, as in the paper, or drawn for each row."""
