@@ -60,6 +60,8 @@ class BiLstmStudent(Settings):
             attention_heads=0,
             intermediate_size=0,
             vocabulary_size=shape.vocabulary_size,
+            pieces=shape.pieces,
+            required_pieces=shape.required_pieces,
         )
 
 

@@ -41,8 +41,7 @@ def test_a_pair_goes_the_whole_way(tmp_path: Path) -> None:
     folder, artifacts = tmp_path / "out" / "model", tmp_path / "out" / "artifacts"
     facts = inspect_checkpoint(folder)
     foreseen = spec.plan.steps[0].resulting(ModelShape.of(inspect_checkpoint(spec.model)))
-    unforeseen = {"pieces": None, "required_pieces": None}  # what another architecture needs of them
-    assert ModelShape.of(facts).model_copy(update=unforeseen) == foreseen
+    assert ModelShape.of(facts) == foreseen
     assert [file.name for file in report.files] == ["model.tar", "model.onnx", "model.int8.onnx"]
     assert verify(artifacts).largest_difference < 1e-6
     assert not report.after.plain
@@ -201,6 +200,12 @@ def test_what_cannot_be_done_is_refused_with_the_reason(
     with pytest.raises(InputError, match=reason) as refused:
         make_spec(tmp_path, steps, **options)
     assert [(p.code, p.place) for p in refused.value.problems] == [("method_does_not_fit", place)]
+
+
+def test_its_vocabulary_is_the_models_and_cannot_be_trimmed_further(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="must stay") as refused:
+        make_spec(tmp_path, [STEP, {"method": "trim_vocabulary", "keep_share": 0.5}])
+    assert [(p.code, p.place) for p in refused.value.problems] == [("vocabulary_size", "/steps/1/keep_share")]
 
 
 def test_settings() -> None:
