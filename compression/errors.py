@@ -45,9 +45,14 @@ def problems_below(place: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise InputError(
-            [replace(problem, place=(place + problem.place).rstrip("/")) for problem in error.problems]
-        ) from error
+        raise InputError([_below(place, problem) for problem in error.problems]) from error
+
+
+def _below(place: str, problem: Problem) -> Problem:
+    """A place in a file has none below a pointer: the message tells it."""
+    if problem.place and not problem.place.startswith("/"):
+        return replace(problem, place=place, message=f"{problem.place}: {problem.message}")
+    return replace(problem, place=(place + problem.place).rstrip("/"))
 
 
 class ComputeError(Exception):

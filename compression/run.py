@@ -28,7 +28,7 @@ from compression.checkpoints.loading import (
 from compression.context import Context, TaskData
 from compression.data.encoding import Encoded
 from compression.data.summary import SplitName
-from compression.errors import InputError, Problem
+from compression.errors import InputError, Problem, problems_below
 from compression.evaluation.compare import Subject, compare
 from compression.evaluation.known import known_or_predicted
 from compression.evaluation.onnx_model import OnnxModel
@@ -256,9 +256,10 @@ def _apply_steps(
                 model = _begin_step(index, model, context)
             data, tokenizer = _encoded_anew(spec, data, tokenizer, context)
             # The registry's one list names the methods; each lives in the folder of its name.
-            model = import_module(f"compression.methods.{params.method}.method").run(
-                model, data, params, context
-            )
+            with problems_below(f"/steps/{index}"):
+                model = import_module(f"compression.methods.{params.method}.method").run(
+                    model, data, params, context
+                )
             context.resumed = None
         context.done += steps
     context.emit(ProgressEvent(step=context.total_steps, total=context.total_steps))

@@ -142,14 +142,14 @@ def resolve(
     if problems:
         raise InputError(problems)
     recipe = recipe.model_copy(update={"steps": [step.with_models(others) for step in recipe.steps]})
-    shape = ModelShape.of(model)
+    shapes = [ModelShape.of(model)]
     for index, step in enumerate(recipe.steps):
-        if unfit := list(_unfit(step, index, model, shape)):
+        if unfit := list(_unfit(step, index, model, shapes[0])):
             problems += unfit
             break
         try:
             with problems_below(f"/steps/{index}"):
-                shape = step.resulting(shape)
+                shapes = _outcomes(step, shapes)
         except InputError as error:
             problems += error.problems
             break
@@ -158,7 +158,7 @@ def resolve(
             problems.append(Problem("step_after_quantize", message, f"/steps/{index + 1}"))
             break
     else:
-        problems += _too_large(recipe, shape)
+        problems += _too_large(recipe, shapes[0])
     metrics, task = list[MetricName](), None
     try:
         task = resolve_task(recipe.task, model, dataset, recipe.evaluation.split)
@@ -230,6 +230,22 @@ def _unfit(step: Step, index: int, model: ModelFacts, shape: ModelShape) -> Iter
     if shape.vocabulary_size != model.vocabulary_size:
         message = f"word pieces have new ids after trim_vocabulary: put {step.method} before trim_vocabulary"
         yield from _below(index, (named.problem("differs", message) for named in step.named_models))
+
+
+def _outcomes(step: Step, shapes: list[ModelShape]) -> list[ModelShape]:
+    """Every shape that a step may leave of those it may get, which differ in their numbers of layers alone.
+
+    Raises:
+        InputError: the step cannot be applied to one of them.
+    """
+    try:
+        return list(dict.fromkeys(after for shape in shapes for after in step.outcomes(shape)))
+    except InputError as error:
+        if len(shapes) == 1:
+            raise
+        why = "only the run shows how many layers the threshold of an earlier step leaves, and this one must fit every "
+        why += "number that it may: leave the threshold out"
+        raise InputError([replace(p, message=f"{p.message}; {why}") for p in error.problems]) from error
 
 
 def _too_large(recipe: Recipe, result: ModelShape) -> Iterator[Problem]:

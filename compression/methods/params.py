@@ -50,6 +50,14 @@ class MethodParams(Settings):
         """
         raise NotImplementedError
 
+    def outcomes(self, shape: ModelShape) -> list[ModelShape]:
+        """Every shape this step may leave, the smallest first: more than one where only the run can tell.
+
+        Raises:
+            InputError: the step cannot be applied to a model of this shape.
+        """
+        return [self.resulting(shape)]
+
     def with_models(self, others: Mapping[str, ModelFacts]) -> Self:
         """The step with what it needs to know of the models that it names."""
         return self

@@ -35,7 +35,7 @@ class LayerDropParams(Recovered):
     ALBERT, whose layers share their weights, is run fewer times: there is nothing to choose."""
     threshold: Annotated[float, Field(gt=0, lt=1)] | None = None
     """For `contribution`: only layers go whose output is more similar to their input than this (mean cosine; the paper
-    uses 0.9 to 0.95). `keep_layers` then is the fewest that stay."""
+    uses 0.9 to 0.95). `keep_layers` then is the fewest that stay, and later steps must fit any number from it on."""
     fitted: bool = False
     """Whether the two maps that add to the states are fitted by least squares, before any training, in each layer
     beside which others went, to what they put out together; its neurons then are those of the last of them. `best`
@@ -82,6 +82,11 @@ class LayerDropParams(Recovered):
             message = f"{shape.layer_groups} layers have weights of their own: keep as many at least"
             raise InputError(Problem("successor_too_shallow", message, "/keep_layers"))
         return shape.model_copy(update={"layers": layers})
+
+    def outcomes(self, shape: ModelShape) -> list[ModelShape]:
+        fewest = self.resulting(shape)
+        most = fewest.layers if self.threshold is None else shape.layers
+        return [fewest.model_copy(update={"layers": n}) for n in range(fewest.layers, most + 1)]
 
 
 RULES: tuple[Rule, ...] = get_args(Rule)

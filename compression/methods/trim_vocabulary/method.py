@@ -14,7 +14,7 @@ from compression.architectures import anatomy_of
 from compression.checkpoints.word_pieces import Vocabulary
 from compression.context import Context, TaskData
 from compression.data.ingest import read_texts
-from compression.errors import InputError, Problem, problems_below
+from compression.errors import InputError, Problem
 from compression.methods.trim_vocabulary.params import TrimVocabularyParams
 
 Counts = npt.NDArray[np.int64]
@@ -37,8 +37,7 @@ def run(
     required = vocabulary.required(
         model.config.pad_token_id, all_before_padding=anatomy.positions_after_padding
     )
-    with problems_below(f"/steps/{context.recipe_step}"):
-        params.check(rows, len(vocabulary), len(required))
+    params.check(rows, len(vocabulary), len(required))
     uses = {"training rows": np.bincount(data.train.pieces, minlength=rows)}
     if params.corpus is not None:
         uses["corpus"] = _uses_in_corpus(params, rows, context)
@@ -70,7 +69,7 @@ def _uses_in_corpus(params: TrimVocabularyParams, rows: int, context: Context) -
         uses += np.bincount(pieces, minlength=rows)
     if not uses.any():
         message = f"the corpus {params.corpus} holds no word piece in {', '.join(columns)}"
-        raise InputError(Problem("no_text", message, f"/steps/{context.recipe_step}/corpus"))
+        raise InputError(Problem("no_text", message, "/corpus"))
     return uses
 
 

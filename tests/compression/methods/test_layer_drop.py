@@ -3,6 +3,7 @@
 import io
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -13,7 +14,7 @@ from torch.nn import functional
 from compression.checkpoints.facts import Architecture
 from compression.checkpoints.loading import load_model, open_source
 from compression.context import Context, TaskData
-from compression.errors import Stopped
+from compression.errors import InputError, Stopped
 from compression.events import EventWriter, parse_event
 from compression.methods.layer_drop.choice import layer_similarities, least_similar
 from compression.methods.layer_drop.params import RULES
@@ -125,6 +126,38 @@ def test_a_threshold_that_no_layer_passes_is_warned_of(tmp_path: Path) -> None:
     report = run_to_end(make_spec(tmp_path, [step]), tmp_path / "out")
     assert report.after.layers == report.before.layers
     assert any("no layer is more similar" in warning for warning in report.warnings)
+
+
+DOWN_TO_TWO = {"strategy": "contribution", "threshold": 0.9, "keep_layers": 2}
+ALTERNATE = {"method": "layer_drop", "strategy": "alternate"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "refused"),
+    [
+        ([{"method": "theseus", "modules": [2]}], ("modules_do_not_cover", "/steps/1/modules")),
+        ([{"method": "theseus", "successor_layers": 2}], ("successor_too_deep", "/steps/1/successor_layers")),
+        ([ALTERNATE | {"keep_layers": 1}], ("too_many_to_alternate", "/steps/1/keep_layers")),
+        (
+            [{"method": "share"}, {"method": "layer_drop", "keep_layers": 1}],
+            ("successor_too_shallow", "/steps/2/keep_layers"),
+        ),
+        ([{"method": "theseus", "successor_layers": 1}], None),
+        ([{"method": "theseus"}, {"method": "low_rank"}], None),
+        ([{"method": "tinybert", "student_layers": 2, "hidden_size": 8}, ALTERNATE], None),
+        ([{"method": "share"}, {"method": "quantize"}], None),
+    ],
+)
+def test_what_follows_a_threshold_must_fit_any_number_of_layers_that_it_may_leave(
+    tmp_path: Path, steps: list[dict[str, Any]], refused: tuple[str, str] | None
+) -> None:
+    recipe = [{"method": "layer_drop", **DOWN_TO_TWO}, *steps]
+    if refused is None:
+        make_spec(tmp_path, recipe)
+        return
+    with pytest.raises(InputError, match="leave the threshold out") as error:
+        make_spec(tmp_path, recipe)
+    assert [(p.code, p.place) for p in error.value.problems] == [refused]
 
 
 def test_the_pull_towards_the_whole_model_changes_what_is_learnt(tmp_path: Path) -> None:

@@ -160,6 +160,19 @@ def test_pieces_are_guessed_by_an_albert_too(tmp_path: Path) -> None:
         albert_of(roberta, "fill-mask", whole(roberta))
 
 
+def test_what_only_the_run_can_see_is_told_of_the_step(tmp_path: Path) -> None:
+    spec = make_spec(
+        tmp_path,
+        [{"method": "layer_drop", "keep_layers": 2, "recovery": None}, {"method": "share"}],
+        task="fill-mask",
+        architecture="roberta",
+        config={"hidden_act": "relu"},
+    )
+    with pytest.raises(InputError, match=r"config\.json#/hidden_act: its head has a GELU") as refused:
+        run_to_end(spec, tmp_path / "out")
+    assert [p.place for p in refused.value.problems] == ["/steps/1"]
+
+
 def test_replacing_needs_a_recovery() -> None:
     with pytest.raises(ValidationError, match="replacing is part of the recovery"):
         ShareParams(replacing=LinearSchedule(), recovery=None)
