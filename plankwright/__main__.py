@@ -1,5 +1,6 @@
 """`plankwright`, and `python -m plankwright`."""
 
+import signal
 import sys
 
 import typer
@@ -12,6 +13,7 @@ from plankwright.errors import PlankwrightError
 def app() -> None:
     """Run a command; whatever goes wrong ends in a sentence and an exit code."""
     as_json = "--json" in sys.argv
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as by Ctrl-C: nothing is left lying about
     try:
         sys.exit(commands(standalone_mode=not as_json))  # by itself, typer draws a box around wrong usage
     except typer.TyperException as error:
@@ -19,6 +21,8 @@ def app() -> None:
         sys.exit(error.exit_code)
     except PlankwrightError as error:
         sys.exit(report_error(error, as_json))
+    except OSError as error:
+        sys.exit(report_error(PlankwrightError("file_error", str(error)), as_json))
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
 

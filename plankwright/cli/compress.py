@@ -51,7 +51,8 @@ class Order:
 
 
 def _check_out(out: Path) -> None:
-    if out.exists() and any(out.iterdir()):
+    """Refuse a folder with anything in it but the log of an attempt that came to nothing."""
+    if out.exists() and any(file.name != local.LOG for file in out.iterdir()):
         raise typer.BadParameter(f"{out} is not empty: name another folder", param_hint="--out")
 
 

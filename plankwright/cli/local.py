@@ -10,6 +10,7 @@ from typing import Any
 
 from plankwright.errors import PlankwrightError
 
+LOG = "logs.txt"
 Tell = Callable[[str, str, Mapping[str, Any]], None]
 """Takes type, message and data of an event."""
 
@@ -44,6 +45,7 @@ def compress(
     Raises:
         EngineFailed: with the engine's own code and words.
     """
+    out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.absolute().parent, prefix=f".{out.name}-") as scratch:
         work = Path(scratch) / "out"
         work.mkdir()
@@ -51,8 +53,7 @@ def compress(
         recipe_file.write_text(json.dumps(recipe), encoding="utf-8")
         files = [part for split, file in splits.items() for part in (f"--{split}", str(file))]
         arguments = ["--model", str(model), *files, "--recipe", str(recipe_file), "--out", str(work)]
-        out.mkdir(exist_ok=True)
-        _follow(_engine("compress", *arguments), out / "logs.txt", tell)
+        _follow(_engine("compress", *arguments), out / LOG, tell)
         for artifact in (work / "artifacts").iterdir():
             artifact.replace(out / artifact.name)
         (work / "model").rename(out / "model")
@@ -68,7 +69,7 @@ def verify(folder: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         _follow(
             _engine("verify", str(folder)),
-            Path(scratch) / "logs.txt",
+            Path(scratch) / LOG,
             lambda type, message, data: found.update(data),
         )
     return found
@@ -94,7 +95,8 @@ def _follow(command: list[str], log: Path, tell: Tell) -> None:
                 else:
                     tell(event["type"], event.get("message", event.get("phase", "")), event)
         except BaseException:
-            process.terminate()
+            process.kill()  # nobody will go on from a checkpoint
+            process.wait()  # what it writes into is removed now
             raise
     if failure is not None:
         at_fault = failure["reason_class"] == "user"

@@ -54,7 +54,10 @@ def assert_it_predicts_what_was_reported(out: Path) -> None:
 
 
 def test_without_a_server_the_same_comes_out(embedded_result: Result, inputs: Inputs, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+    out = tmp_path / "not" / "there" / "yet"
+    refused = plankwright(None, "compress", *inputs.arguments, "--layers", 9, "--local", "--out", out)
+    assert refused.returncode == 4
+    assert "successor_too_deep" in refused.stderr
     done = plankwright(None, "compress", *inputs.arguments, *QUICK, "--local", "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["report"]["verdict"] == "met"
@@ -90,11 +93,6 @@ def test_a_refused_recipe_is_an_error_that_names_the_place(
     assert [(e["pointer"], e["code"]) for e in error["errors"]] == [
         ("/steps/0/successor_layers", "successor_too_deep")
     ]
-    local = plankwright(
-        None, "compress", *inputs.arguments, "--layers", 9, "--local", "--out", tmp_path / "y"
-    )
-    assert local.returncode == 4
-    assert "successor_too_deep" in local.stderr
 
 
 def test_a_watched_job_that_is_cancelled_ends_the_watching(embedded: Embedded, inputs: Inputs) -> None:
@@ -140,9 +138,11 @@ def test_a_damaged_result_is_found_and_mended(
     assert (out / "model.tar").read_bytes() == whole
 
 
-@pytest.mark.parametrize("arguments", [["--local"], []])
-def test_ctrl_c_ends_the_command_with_its_own_code(
-    embedded: Embedded, inputs: Inputs, tmp_path: Path, arguments: list[str]
+@pytest.mark.parametrize(
+    ("arguments", "sent"), [(["--local"], signal.SIGINT), (["--local"], signal.SIGTERM), ([], signal.SIGINT)]
+)
+def test_an_interruption_ends_the_command_with_its_own_code_and_leaves_its_log_alone(
+    embedded: Embedded, inputs: Inputs, tmp_path: Path, arguments: list[str], sent: signal.Signals
 ) -> None:
     told = environment(server=embedded.server.url, api_key=embedded.server.key)
     command = [
@@ -161,9 +161,10 @@ def test_ctrl_c_ends_the_command_with_its_own_code(
         for line in process.stderr:
             if line.startswith("step"):
                 break
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         process.stderr.read()
     assert process.returncode == 130
+    assert list(tmp_path.rglob("*")) == [tmp_path / "out", tmp_path / "out" / "logs.txt"] * bool(arguments)
     with Plankwright(embedded.server.url, embedded.server.key) as service:
         for job in service.jobs.list("running"):
             service.jobs.cancel(job.id)

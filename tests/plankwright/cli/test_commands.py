@@ -173,6 +173,15 @@ def test_lists_are_tables_or_json(server: Server, monkeypatch: pytest.MonkeyPatc
         assert json.loads(run(*command, "--json").stdout) == []
 
 
+def test_a_file_that_cannot_be_written_is_an_error_in_words(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = run("compress", ".", "--train", __file__, "--local", "--out", "file/out", "--json")
+    assert done.returncode == 1
+    error = json.loads(done.stderr)["error"]
+    assert error["code"] == "file_error"
+    assert "file/out" in error["message"]
+
+
 def test_a_folder_with_something_in_it_is_not_written_to(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     arguments = [str(tmp_path), "--train", str(tmp_path / "notes.txt"), "--local", "--out", str(tmp_path)]
