@@ -26,10 +26,16 @@ from typing import NoReturn, get_args
 from compression.errors import ComputeError, InputError, Problem, ReasonClass, Stopped
 from compression.events import EventWriter, FailedEvent, ReadyEvent
 from compression.registry import METHODS
-from compression.spec import Recipe, RunSpec, resolve
+from compression.spec import Recipe, RunSpec, Runtime, resolve
 
 EXIT_INPUT = 65
 EXIT_STOPPED = 75
+
+
+class _NamedRecipe(Recipe):
+    """What of a job can be said without a server."""
+
+    name: str | None = None
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,7 +83,9 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     compress.add_argument("--train", type=Path, required=True)
     compress.add_argument("--validation", type=Path)
     compress.add_argument("--test", type=Path)
-    compress.add_argument("--recipe", type=Path, required=True, help="JSON file with the recipe of a job")
+    compress.add_argument(
+        "--recipe", type=Path, required=True, help="JSON file with the recipe of a job and its name"
+    )
     compress.add_argument("--out", type=Path, required=True)
     verify = commands.add_parser("verify", help="check the sums of a result and evaluate it again")
     verify.add_argument("folder", type=Path)
@@ -128,14 +136,17 @@ def _compress(options: argparse.Namespace, emit: EventWriter, stop: threading.Ev
     dataset = options.out / "dataset"
     dataset.mkdir(parents=True)
     summary = ingest_dataset(files, dataset, None, 0)
-    recipe = Recipe.model_validate_json(options.recipe.read_bytes())
+    recipe = _NamedRecipe.model_validate_json(options.recipe.read_bytes())
     others = {name: Path(name) for name in recipe.other_models.values() if Path(name).is_dir()}
     known = {name: inspect_checkpoint(path) for name, path in others.items()}
     named = [name for name in dict.fromkeys(recipe.other_datasets.values()) if Path(name).exists()]
     corpora = {name: options.out / f"corpus-{number}" for number, name in enumerate(named)}
     texts = {name: ingest_dataset({"train": Path(name)}, at, None, 0) for name, at in corpora.items()}
     plan = resolve(recipe, facts, summary, known, texts)
-    spec = RunSpec(model=options.model, dataset=dataset, plan=plan, models=others, datasets=corpora)
+    runtime = Runtime(job_name=recipe.name or "")
+    spec = RunSpec(
+        model=options.model, dataset=dataset, plan=plan, models=others, datasets=corpora, runtime=runtime
+    )
     _engine()(spec, options.out, emit, stop.is_set)
 
 

@@ -55,7 +55,9 @@ def compress(
     train: Annotated[Path, DataFile],
     validation: Annotated[Path | None, DataFile] = None,
     test: Annotated[Path | None, DataFile] = None,
-    method: Annotated[str, typer.Option(help="See `plankwright methods`.")] = "theseus",
+    method: Annotated[
+        str | None, typer.Option(help="See `plankwright methods`. [default: theseus]", show_default=False)
+    ] = None,
     layers: Annotated[int | None, typer.Option(min=1, help="Layers of the result; half by default.")] = None,
     epochs: Annotated[float | None, typer.Option(help="Passes over the training rows.")] = None,
     setting: Annotated[
@@ -74,7 +76,9 @@ def compress(
     ] = None,
     recipe: Annotated[
         Path | None,
-        typer.Option(exists=True, dir_okay=False, help="JSON file with a job's fields, instead of --method."),
+        typer.Option(
+            exists=True, dir_okay=False, help="JSON file with a job's fields but for its model and dataset."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     out: Annotated[Path | None, typer.Option(file_okay=False, help="[default: MODEL_DIR-compressed]")] = None,

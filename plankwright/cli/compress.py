@@ -1,7 +1,7 @@
 """`plankwright compress`: the same story with a server and without."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from plankwright.client import Plankwright
 
 
+DEFAULT_METHOD = "theseus"
+OF_A_SERVER = ("queue", "auto_start")
+"""Fields of a job that have no meaning without one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """What was asked for on the command line."""
@@ -26,7 +31,7 @@ class Order:
     model: Path
     splits: Mapping[str, Path]
     out: Path
-    method: str
+    method: str | None
     layers: int | None
     epochs: float | None
     settings: Sequence[str]
@@ -36,11 +41,19 @@ class Order:
     seed: int | None
     as_json: bool
 
-    def full_recipe(self, schema: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields of a job, of which a recipe file may give any."""
+    def full_recipe(self, schema_of: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
+        """The fields of a job, of which a recipe file may give any.
+
+        Raises:
+            typer.BadParameter: the file and the options do not go together.
+        """
         recipe = read_recipe(self.recipe) if self.recipe else {}
         if "steps" not in recipe:
-            recipe["steps"] = [build_step(schema, self.method, self.layers, self.epochs, self.settings)]
+            method = self.method or DEFAULT_METHOD
+            recipe["steps"] = [build_step(schema_of(method), method, self.layers, self.epochs, self.settings)]
+        elif given := self._options_of_a_step():
+            message = f"{self.recipe} has steps of its own, which {', '.join(given)} would not change: "
+            raise typer.BadParameter(f"{message}write it into the file, or leave its steps out")
         if self.constraints:
             recipe["constraints"] = recipe.get("constraints", {}) | dict(map(assignment, self.constraints))
         if self.exports:
@@ -48,6 +61,16 @@ class Order:
         if self.seed is not None:
             recipe["seed"] = self.seed
         return recipe
+
+    def _options_of_a_step(self) -> list[str]:
+        """Those that were given."""
+        options = {
+            "--method": self.method,
+            "--layers": self.layers,
+            "--epochs": self.epochs,
+            "--set": self.settings or None,
+        }
+        return [option for option, value in options.items() if value is not None]
 
 
 def _check_out(out: Path) -> None:
@@ -59,7 +82,10 @@ def _check_out(out: Path) -> None:
 def compress_here(order: Order) -> Exit:
     """In a process of the engine."""
     _check_out(order.out)
-    recipe = order.full_recipe(local.method_schema(order.method))
+    recipe = order.full_recipe(local.method_schema)
+    if queued := [name for name in OF_A_SERVER if name in recipe]:
+        message = f"{' and '.join(queued)} in {order.recipe} is said to a server alone: leave that out here"
+        raise typer.BadParameter(message)
     try:
         with JobView(shown=not order.as_json) as view:
             local.compress(order.model, order.splits, recipe, order.out, view.handle)
@@ -74,7 +100,7 @@ def compress_here(order: Order) -> Exit:
 def compress_on_server(order: Order, service: "Plankwright") -> Exit:
     """As a job. It goes on where this command is interrupted."""
     _check_out(order.out)
-    recipe = order.full_recipe(service.methods.get(order.method).json_schema)
+    recipe = order.full_recipe(lambda method: service.methods.get(method).json_schema)
     shown = not order.as_json
     job = remote.submit(service, order.model, order.splits, recipe, shown)
     if shown:

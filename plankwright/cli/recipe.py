@@ -11,13 +11,31 @@ Schema = Mapping[str, Any]
 SettingPath = tuple[str, ...]
 
 
+HERE = {"model": "MODEL_DIR", "dataset": "--train and its like"}
+"""Fields of a job that are arguments of the command."""
+
+
 def read_recipe(file: Path) -> dict[str, Any]:
+    """The fields of a job that a file gives.
+
+    Raises:
+        typer.BadParameter: the file is not JSON, or not what a recipe is.
+    """
     try:
         recipe = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise typer.BadParameter(f"{file} is not JSON: {error}") from None
     if not isinstance(recipe, dict):
         raise typer.BadParameter(f"{file} is not a JSON object with the fields of a job")
+    for name, argument in HERE.items():
+        if name in recipe:
+            message = (
+                f"{file} names a {name}, which is given by {argument} here: leave {name} out of the file"
+            )
+            raise typer.BadParameter(message)
+    for name, kind, called in (("steps", list, "list"), ("constraints", dict, "object")):
+        if not isinstance(recipe.get(name, kind()), kind):
+            raise typer.BadParameter(f"{name} in {file} is not a JSON {called}: write one, or leave it out")
     return recipe
 
 

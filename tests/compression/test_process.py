@@ -222,7 +222,7 @@ def test_compress_and_verify_without_any_server(tmp_path: Path) -> None:
     texts.mkdir()
     (texts / "a.txt").write_text("very very\n")
     trim = {"method": "trim_vocabulary", "keep_share": 0.8, "corpus": str(texts)}
-    (tmp_path / "recipe.json").write_text(json.dumps({"steps": [step, trim]}))
+    (tmp_path / "recipe.json").write_text(json.dumps({"name": "Small", "steps": [step, trim]}))
     code, events = engine(
         "compress", "--model", spec.model, "--train", tmp_path / "train.jsonl", "--validation",
         tmp_path / "validation.jsonl", "--recipe", tmp_path / "recipe.json", "--out", tmp_path / "out",
@@ -230,8 +230,9 @@ def test_compress_and_verify_without_any_server(tmp_path: Path) -> None:
     assert (code, events[-1].type) == (0, "result")
     artifacts = tmp_path / "out" / "artifacts"
     assert "very" in (tmp_path / "out" / "model" / "tokenizer.json").read_text()
-    inputs = json.loads((artifacts / "manifest.json").read_text())["inputs"]
-    assert "train.parquet" in inputs["datasets"][str(texts)]
+    manifest = json.loads((artifacts / "manifest.json").read_text())
+    assert "train.parquet" in manifest["inputs"]["datasets"][str(texts)]
+    assert manifest["job"]["name"] == "Small"
     code, events = engine("verify", artifacts)
     assert (code, events[-1].type) == (0, "verified")
 

@@ -173,6 +173,35 @@ def test_lists_are_tables_or_json(server: Server, monkeypatch: pytest.MonkeyPatc
         assert json.loads(run(*command, "--json").stdout) == []
 
 
+LOCAL = ["--local"]
+SERVER = ["--server", "http://127.0.0.1:1", "--key", "k"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "form", "options", "said"),
+    [
+        ({"steps": []}, LOCAL, ["--layers", "1", "--set", "fitted=true"], "--layers, --set would not change"),
+        ({"steps": []}, SERVER, ["--method", "theseus", "--epochs", "2"], "--method, --epochs would not"),
+        ({"constraints": None}, LOCAL, ["--constraint", "min_retention=0.9"], "not a JSON object"),
+        ({"steps": [], "model": "mdl_1"}, SERVER, [], "leave model out of the file"),
+        (
+            {"steps": [], "queue": "gpu", "auto_start": False},
+            LOCAL,
+            [],
+            "queue and auto_start in job.json is said to a server",
+        ),
+    ],
+)
+def test_a_recipe_and_options_that_do_not_go_together_are_wrong_usage(
+    fields: dict[str, object], form: list[str], options: list[str], said: str
+) -> None:
+    Path("job.json").write_text(json.dumps(fields))
+    done = run("compress", ".", "--train", __file__, "--recipe", "job.json", *form, *options)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert [file.name for file in Path().iterdir()] == ["job.json"]
+
+
 def test_a_file_that_cannot_be_written_is_an_error_in_words(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = run("compress", ".", "--train", __file__, "--local", "--out", "file/out", "--json")

@@ -75,3 +75,21 @@ def test_a_recipe_file_holds_an_object(tmp_path: Path, content: str) -> None:
     file.write_text(content)
     with pytest.raises(typer.BadParameter):
         read_recipe(file)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ('{"steps": [], "model": "mdl_1"}', "given by MODEL_DIR here: leave model out of the file"),
+        ('{"steps": [], "dataset": "dst_1"}', "given by --train and its like here: leave dataset out"),
+        ('{"steps": null}', "steps in .* is not a JSON list"),
+        ('{"constraints": null}', "constraints in .* is not a JSON object"),
+    ],
+)
+def test_what_a_recipe_file_cannot_say_is_refused_with_the_cure(
+    tmp_path: Path, content: str, said: str
+) -> None:
+    file = tmp_path / "recipe.json"
+    file.write_text(content)
+    with pytest.raises(typer.BadParameter, match=said):
+        read_recipe(file)
