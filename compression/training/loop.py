@@ -15,9 +15,10 @@ the batches, the gates and the dropout of a step are functions of the seed and t
 import math
 import time
 from collections.abc import Collection, Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from transformers import PreTrainedModel
@@ -122,9 +123,11 @@ class _Run:
         self.in_vain = 0
         """Validations since the best one."""
         self.losses: list[torch.Tensor] = []
-        self.epoch_order: tuple[int, list[Any]] = (-1, [])
+        self.epoch_order: tuple[int, list[npt.NDArray[np.int64]]] = (-1, [])
         self.started = time.monotonic()
         self.started_at_step = 0
+        self.examples = 0
+        """Rows of the steps since then."""
 
     def finished(self) -> bool:
         patience = self.training.patience
@@ -133,9 +136,11 @@ class _Run:
     def train_step(self, step: int) -> None:
         fraction = step / self.total
         seed_step(self.context, step)
+        rows = self._rows(step)
         if self.objective.prepare(step, fraction):
-            self._optimize(self._batch(step), fraction)
+            self._optimize(self._batch(rows, step), fraction)
         self.step = step + 1
+        self.examples += len(rows)
         if self.step % self.record_every == 0 or self.step == self.total:
             self._record(fraction)
 
@@ -155,7 +160,7 @@ class _Run:
         share = fraction / warmup if fraction < warmup else (1 - fraction) / (1 - warmup)
         return self.training.learning_rate * share
 
-    def _batch(self, step: int) -> Batch:
+    def _rows(self, step: int) -> npt.NDArray[np.int64]:
         epoch, index = divmod(step, self.per_epoch)
         if self.epoch_order[0] != epoch:
             batches = epoch_batches(
@@ -166,7 +171,10 @@ class _Run:
                 by_length=self.training.batching == "by_length",
             )
             self.epoch_order = epoch, batches
-        rows, task = self.epoch_order[1][index], self.data.task
+        return self.epoch_order[1][index]
+
+    def _batch(self, rows: npt.NDArray[np.int64], step: int) -> Batch:
+        task = self.data.task
         longest = int(self.data.train.lengths[rows].max())
         padded_to = task.max_length if self.training.batching == "padded" else few_lengths(longest)
         draw = self.context.seed, self.context.recipe_step, step
@@ -181,9 +189,9 @@ class _Run:
                 message = f"the loss is not finite at step {self.step}: lower the learning rate"
                 raise ComputeError("diverged", message, ReasonClass.USER)
         seconds = time.monotonic() - self.started
-        trained = self.step - self.started_at_step
-        values["examples_per_second"] = trained * self.training.batch_size / seconds
+        values["examples_per_second"] = self.examples / seconds
         self.context.tell(self.step, values)
+        trained = self.step - self.started_at_step
         left = (self.context.total_steps - self.context.done - self.step) * seconds / trained
         done = self.context.done + self.step
         self.context.emit(ProgressEvent(step=done, total=self.context.total_steps, eta_seconds=left))

@@ -1,5 +1,6 @@
 """The training loop held to steps that are known: which weights it keeps, when it stops, how far each step goes."""
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from transformers import PreTrainedModel
 
 from compression.data.batches import collate, epoch_batches
+from compression.events import EventWriter, ProgressEvent, parse_event
 from compression.training.loop import train
 from compression.training.objectives import TaskObjective
 from compression.training.params import Training
@@ -144,3 +146,16 @@ def test_the_rate_rises_and_falls(tmp_path: Path) -> None:
     rising = training.model_copy(update={"warmup_fraction": 0.5})
     train(TaskObjective(model), data_of(TWO_ROWS), rising, context)
     assert [rate for _, rate in context.curves["learning_rate"]] == pytest.approx([0, 0.005, 0.01, 0.005])
+
+
+def test_examples_per_second_are_rows_and_not_places_in_batches(tmp_path: Path) -> None:
+    model, context, told = load(tmp_path, 1, seed=6), context_of(tmp_path), io.StringIO()
+    context.emit = EventWriter(told)
+    rows = of_rows(classification(), np.array([0, 1, 1, 0, 0]))
+    train(TaskObjective(model), data_of(rows), Training(epochs=2, batch_size=4), context)
+    events = map(parse_event, told.getvalue().splitlines())
+    progress = [event for event in events if isinstance(event, ProgressEvent)]
+    seconds = [(event.eta_seconds or 0) * event.step / (event.total - event.step) for event in progress]
+    rates = [rate for _, rate in context.curves["examples_per_second"]]
+    examples = [rate * taken for rate, taken in zip(rates, seconds, strict=True)]
+    assert examples[1::2] == pytest.approx([5, 10])
