@@ -28,11 +28,14 @@ SECONDS = 1.0
 
 
 def typical_inputs(data: Encoded, size: int, device: torch.device) -> Inputs:
-    """`size` sequences of about median length, cut to the same number of word pieces so that nothing is padded."""
+    """`size` sequences of median length: the next longer ones are cut to it, so that nothing is padded.
+
+    Where there are too few, they come again.
+    """
     order = np.argsort(data.lengths, kind="stable")
-    middle = np.arange(size) + max(0, (len(order) - size) // 2)
-    batch = collate(data, order[middle % len(order)], device)
-    length = int(data.lengths[batch.rows].min())
+    long_enough = order[(len(order) - 1) // 2 :]
+    batch = collate(data, np.resize(long_enough, size), device)
+    length = int(data.lengths[long_enough[0]])
     return {name: tensor[:, :length] for name, tensor in batch.inputs.items() if name != "attention_mask"}
 
 
