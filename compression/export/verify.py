@@ -43,7 +43,8 @@ def verify(folder: Path) -> VerifiedEvent:
     report = Report.model_validate_json((folder / "report.json").read_bytes())
     plan = json.loads((folder / "manifest.json").read_bytes())["plan"]
     task = behaviour_of(TASK.validate_python(plan["task"]))
-    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text("utf-8").splitlines()]
+    # Bytes: what else Unicode counts as line ends may stand in a text.
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_bytes().splitlines()]
     table = pa.table({role: [row[role] for row in rows] for role in task.task.roles if role in rows[0]})
     with tempfile.TemporaryDirectory() as scratch:
         _unpack(folder / MODEL_TAR, Path(scratch))

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,16 @@ def test_a_changed_logit_is_found_though_the_sums_fit(tmp_path: Path) -> None:
         verify(folder)
     (problem,) = caught.value.problems
     assert (problem.code, problem.place) == ("results_differ", "model.tar")
+
+
+def test_texts_may_hold_what_unicode_counts_as_line_ends(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"text": f"good{end}film", "label": label}
+        for end in "\u2028\u2029\x85\x0c"
+        for label in ("negative", "positive")
+    ]
+    run_to_end(make_spec(tmp_path, [STEP], rows={"validation": rows}), tmp_path / "out")
+    assert verify(tmp_path / "out" / "artifacts").rows == 8
 
 
 def test_a_metric_that_the_predictions_do_not_give_is_found_though_the_sums_fit(tmp_path: Path) -> None:
