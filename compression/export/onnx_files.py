@@ -18,12 +18,11 @@ from compression.export.graph import Graph
 from compression.export.int8 import Ranges, quantize
 from compression.export.lean import make_lean
 from compression.export.onnx_file import export_graph, write_onnx
+from compression.export.tolerance import tolerance
 from compression.spec import LARGEST_ONNX_BYTES, ONNX_FILES, Plan
 from compression.tasks.behaviour import behaviour_of
 
 CHECKED_SEQUENCES = 64
-TOLERANCE = 1e-3
-"""Largest difference of a logit that the order of additions explains."""
 
 
 def write_onnx_files(
@@ -84,6 +83,6 @@ def _check(path: Path, model: PreTrainedModel, rows: Encoded) -> None:
         with torch.inference_mode():
             found, expected = (behaviour.logits(either, batch).numpy() for either in (file, model))
         difference = np.abs(found - expected).max(initial=0)  # a text of one piece has nothing to predict
-        if not difference <= TOLERANCE:
+        if not difference <= tolerance(expected):
             message = f"results of {path.name} differ from the model's by {difference:.2g}"
             raise ComputeError("export_differs", message)

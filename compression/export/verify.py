@@ -21,16 +21,15 @@ from compression.evaluation.onnx_model import OnnxModel
 from compression.evaluation.predict import predict
 from compression.events import VerifiedEvent
 from compression.export.sums import check_sums
+from compression.export.tolerance import tolerance
 from compression.report.schema import FileResult, Report
 from compression.spec import MODEL_TAR
 from compression.tasks.behaviour import Behaviour, behaviour_of
 from compression.tasks.resolution import Task
 
 TASK: TypeAdapter[Task] = TypeAdapter(Task)
-TOLERANCE = 1e-3
-"""Largest difference of a logit that another processor's rounding explains."""
 ROUNDED_TOLERANCE = 0.1
-"""The same where layers round what they pass on, as a share of the largest logit."""
+"""Largest difference of a logit where layers round what they pass on, as a share of the largest logit."""
 
 
 def verify(folder: Path) -> VerifiedEvent:
@@ -102,8 +101,8 @@ def _difference(file: FileResult, task: Behaviour[Any], found: list[Array], reco
     numbers, reported = (task.comparable(_joined(rows, width)) for rows in (found, recorded))
     difference = float(np.abs(numbers - reported).max())
     exact = file.precision == "float32"
-    tolerance = TOLERANCE if exact else ROUNDED_TOLERANCE * float(np.abs(reported).max())
-    if not difference <= tolerance:
+    explained = tolerance(reported) if exact else ROUNDED_TOLERANCE * float(np.abs(reported).max())
+    if not difference <= explained:
         message = f"a result differs by {difference:.2g} from the one reported: this is not the model that was measured"
         raise InputError(Problem("results_differ", message, file.name))
     return difference
@@ -112,7 +111,7 @@ def _difference(file: FileResult, task: Behaviour[Any], found: list[Array], reco
 def _check_metric(report: Report, of_predictions: float) -> None:
     """Of what is recorded, not of what is found again: one answer of few rows may be another where rounding is."""
     reported = report.after.metrics[report.metric].value
-    if not abs(of_predictions - reported) <= TOLERANCE * max(1, abs(reported)):
+    if not abs(of_predictions - reported) <= tolerance(np.array(reported)):
         message = f"{report.metric} is {reported:.4f} in it, and {of_predictions:.4f} by predictions.jsonl"
         raise InputError(Problem("results_differ", message, "report.json"))
 

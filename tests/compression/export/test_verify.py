@@ -5,13 +5,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from compression.errors import InputError
 from compression.export.sums import ALWAYS_THERE, SUMS, check_sums, write_sums
 from compression.export.verify import verify
-from tests.compression.jobs import make_spec, run_to_end
+from tests.compression.jobs import make_spec, predictions_of, run_to_end, write_lines
 
 STEP = {"method": "layer_drop", "keep_layers": 2, "recovery": None}
+
+
+def write_predictions(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Others than the result's, with sums that fit."""
+    write_lines(folder / "predictions.jsonl", rows)
+    (folder / SUMS).unlink()
+    write_sums(folder)
 
 
 def test_a_changed_logit_is_found_though_the_sums_fit(tmp_path: Path) -> None:
@@ -19,12 +27,9 @@ def test_a_changed_logit_is_found_though_the_sums_fit(tmp_path: Path) -> None:
     folder = tmp_path / "out" / "artifacts"
     assert verify(folder).largest_difference < 1e-6
 
-    predictions = folder / "predictions.jsonl"
-    rows = [json.loads(line) for line in predictions.read_text("utf-8").splitlines()]
+    rows = predictions_of(tmp_path / "out")
     rows[-1]["after"][0] += 0.01
-    predictions.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
-    (folder / SUMS).unlink()
-    write_sums(folder)
+    write_predictions(folder, rows)
     with pytest.raises(InputError, match=r"differs by 0\.01 ") as caught:
         verify(folder)
     (problem,) = caught.value.problems
@@ -39,6 +44,26 @@ def test_texts_may_hold_what_unicode_counts_as_line_ends(tmp_path: Path) -> None
     ]
     run_to_end(make_spec(tmp_path, [STEP], rows={"validation": rows}), tmp_path / "out")
     assert verify(tmp_path / "out" / "artifacts").rows == 8
+
+
+def test_scores_of_any_size_may_differ_by_a_share_of_it(tmp_path: Path) -> None:
+    """The files of ONNX from the model's as well: the last places of such scores are far above 0.001."""
+    spec = make_spec(tmp_path, [STEP], regression=True, exports=["onnx"])
+    weights = load_file(spec.model / "model.safetensors")
+    weights["classifier.weight"] *= 1e7
+    save_file(weights, spec.model / "model.safetensors", metadata={"format": "pt"})
+    run_to_end(spec, tmp_path / "out")
+
+    folder, rows = tmp_path / "out" / "artifacts", predictions_of(tmp_path / "out")
+    largest = max(abs(row["after"][0]) for row in rows)
+    assert largest > 1e6
+    rows[-1]["after"][0] += 5e-4 * largest
+    write_predictions(folder, rows)
+    assert verify(folder).largest_difference == pytest.approx(5e-4 * largest, rel=0.01)
+    rows[-1]["after"][0] += 1e-3 * largest
+    write_predictions(folder, rows)
+    with pytest.raises(InputError, match="differs by"):
+        verify(folder)
 
 
 def test_a_metric_that_the_predictions_do_not_give_is_found_though_the_sums_fit(tmp_path: Path) -> None:
