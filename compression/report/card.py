@@ -19,6 +19,7 @@ from compression.report.comparison import (
 from compression.report.html import TEMPLATES
 from compression.report.schema import Report
 from compression.spec import Plan
+from compression.tasks.question_answering.behaviour import MAX_ANSWER
 from compression.tasks.resolution import Task
 
 _ANYWHERE = str.maketrans(
@@ -51,7 +52,9 @@ def render_card(report: Report, plan: Plan) -> str:
         size=words.percent(report.size_ratio),
         speed=words.times(report.speedup[first]),
         rows=words.count(report.rows),
+        texts=Markup(_texts(plan.task)),
         use=Markup(_use(plan.task)),
+        longest_answer=MAX_ANSWER,
         labels=getattr(plan.task, "label_names", []),
         gives_score=plan.task.type == "text-classification" and plan.task.problem_type == "regression",
         comparison=comparison(report),
@@ -65,21 +68,27 @@ def render_card(report: Report, plan: Plan) -> str:
     )
 
 
-def _use(task: Task) -> str:
-    """How a result is called, in Python."""
-    if task.type == "text-classification":
-        text = '{"text": "one text", "text_pair": "the other"}' if task.columns.text_pair else '"a text"'
-        raw = ', function_to_apply="none"' if task.problem_type == "regression" else ""
-        return f"{text}{raw}"
+def _texts(task: Task) -> str:
+    """What a tokenizer takes, in Python: a text, two of them, or one and what belongs to it."""
+    if task.type == "question-answering":
+        return '"a question", "a text that answers it"'
     if task.type == "sentence-similarity":
         return '["a text", "another text"]'
+    return '"one text", "the other"' if task.reads_pairs else '"a text"'
+
+
+def _use(task: Task) -> str:
+    """What a pipeline takes, in Python, where there is one for the task."""
+    if task.type == "text-classification":
+        text = '{"text": "one text", "text_pair": "the other"}' if task.reads_pairs else '"a text"'
+        raw = ', function_to_apply="none"' if task.problem_type == "regression" else ""
+        return f"{text}{raw}"
     if task.type == "text-generation":
-        return '"a text begins"'
+        return '"a text begins", max_new_tokens=20'
     if task.type == "fill-mask":
         return 'f"a {model.tokenizer.mask_token} text"'
-    if task.type == "question-answering":
-        return 'question="a question", context="a text that answers it"'
-    return '"a text", aggregation_strategy="first"' if task.scheme == "entities" else '"a text"'
+    entities = task.type == "token-classification" and task.scheme == "entities"
+    return '"a text", aggregation_strategy="first"' if entities else '"a text"'
 
 
 def _escape(text: str) -> str:
