@@ -47,7 +47,7 @@ def _write(logits: npt.NDArray[np.float32], entry: Path) -> None:
 
 
 def _content_key(model: PreTrainedModel, rows: Encoded, sequences: npt.NDArray[np.int64] | None) -> str:
-    """Of all that has a say in the logits, down to their last bit: weights, code, rows, machine."""
+    """Of all that has a say in what is kept of the logits, down to their last bit: weights, code, rows, machine."""
     config = {name: value for name, value in model.config.to_dict().items() if name != "_name_or_path"}
     device = torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else "cpu"
     machine = (device, torch.backends.cpu.get_cpu_capability(), torch.get_num_threads(), made_by())
@@ -65,6 +65,8 @@ def _content_key(model: PreTrainedModel, rows: Encoded, sequences: npt.NDArray[n
         "asked": sequences,
         **rows.extra,
     }
+    if rows.task.PREDICTS_PIECES:
+        arrays["labels"] = rows.labels  # what is kept of a guess tells how likely the right piece is
     if rows.masking is not None:
         digest.update(repr(rows.masking).encode())
         arrays["ordinary"] = rows.masking.ordinary

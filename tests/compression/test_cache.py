@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from compression.cache import forget_oldest, made_by
 from compression.checkpoints.loading import Source, open_source
 from compression.data.summary import SplitName
 from compression.methods.trim_vocabulary.params import TrimVocabularyParams
+from compression.report.schema import Measured
 from compression.spec import RunSpec
 from compression.tasks.encoding import encode_split
 from compression.tasks.resolution import Task
@@ -72,6 +74,21 @@ def test_answers_are_those_of_one_model_and_its_rows(spec: RunSpec, tmp_path: Pa
     run_to_end(spec.model_copy(update={"model": other}), tmp_path / "second")
     assert len(kept(spec, "encoded")) == 2, "its tokenizer is the same"
     assert len(set(kept(spec, "answers")) - before) == 2
+
+
+def test_a_guessed_piece_is_known_by_what_is_right_for_it(tmp_path: Path) -> None:
+    """Of a row of one word nothing but the mask is seen: another word is another answer all the same."""
+    (tmp_path / "cache").mkdir()
+    drop = {"method": "layer_drop", "keep_layers": 1, "recovery": None}
+
+    def before(word: str, **runtime: Path) -> dict[str, Measured]:
+        folder = tmp_path / f"{word} {len(runtime)}"
+        rows: dict[SplitName, Any] = {"validation": [{"text": word}] * 4}
+        spec = make_spec(folder, [drop], task="fill-mask", layers=2, rows=rows, runtime={**runtime})
+        return run_to_end(spec, folder / "out").before.metrics
+
+    first = before("good", cache=tmp_path / "cache")
+    assert before("film", cache=tmp_path / "cache") == before("film") != first
 
 
 def test_what_another_version_made_is_made_again(
