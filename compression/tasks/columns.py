@@ -36,6 +36,8 @@ LOWER_IS_BETTER: frozenset[MetricName] = frozenset({"pseudo_perplexity", "perple
 LABEL_NAMES = ("label", "labels", "class", "category", "target", "score", "quality", "sentiment")
 LABEL_ROLES = ("label", "tags", "answers", "score")
 """Those whose column may be null: rows without labels."""
+LARGEST_SCORE = 1e12
+"""In 32 bits there is room for the squares of errors as large, and of their gradients, and for sums of many."""
 GENERIC_LABEL = re.compile(r"LABEL_\d+|\d+")
 MOST_PIECES = 512
 """Word pieces that a row is cut to by default, where the model takes as many."""
@@ -122,11 +124,18 @@ def check_kind(splits: Splits, role: str, name: str, kinds: Iterable[ColumnKind]
 
 
 def check_numbers(splits: Splits, role: str, name: str, code: str) -> None:
-    """Raises InputError where a column of scores holds something else; it may be empty."""
+    """Raises InputError where a column of scores holds something else, or none to compute with; it may be empty."""
     for split_name, column in columns_named(splits, name):
         if column.kind not in ("integer", "number") and column.empty < splits[split_name].rows:
             message = f"column {name!r} of split {split_name!r} holds scores, and must hold numbers"
             raise InputError(Problem(code, message, f"/task/columns/{role}"))
+        largest = max(column.minimum or 0, column.maximum or 0, key=abs)
+        if abs(largest) > LARGEST_SCORE:
+            message = (
+                f"column {name!r} of split {split_name!r} holds {largest:g}, and scores can be as large as "
+                f"{LARGEST_SCORE:g}: give them in a larger unit"
+            )
+            raise InputError(Problem("score_too_large", message, f"/task/columns/{role}"))
 
 
 def columns_named(splits: Splits, name: str) -> Iterator[tuple[SplitName, Column]]:

@@ -21,11 +21,14 @@ def model(*labels: str, regression: bool = False) -> ModelFacts:
 
 
 def column(name: str, kind: Any, *values: str, empty: int = 0) -> Column:
+    numbers = list(map(float, values)) if kind in ("integer", "number") else []
     return Column(
         name=name,
         kind=kind,
         empty=empty,
         distinct=dict.fromkeys(values, 1) if values else None,
+        minimum=min(numbers, default=None),
+        maximum=max(numbers, default=None),
         lengths=LENGTHS,
     )
 
@@ -130,6 +133,15 @@ def test_scores_must_be_numbers() -> None:
         model("LABEL_0", regression=True), dataset(TEXT, column("score", "text", "high", "low"))
     )
     assert code == "labels_not_numeric"
+
+
+@pytest.mark.parametrize(("score", "says"), [("1e39", "holds 1e+39"), ("-1.5e12", "holds -1.5e+12")])
+def test_scores_are_numbers_whose_squares_can_be_computed(score: str, says: str) -> None:
+    regression = model("LABEL_0", regression=True)
+    code, place, message = refusal(regression, dataset(TEXT, column("score", "number", "0.5", score)))
+    assert (code, place) == ("score_too_large", "/task/columns/label")
+    assert says in message
+    assert resolve(regression, dataset(TEXT, column("score", "number", "-1e12", "1e12"))).labels == {}
 
 
 def test_a_missing_split_is_named() -> None:
