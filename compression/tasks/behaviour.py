@@ -108,8 +108,16 @@ class Behaviour(ABC, Generic[T]):
         """
 
     def statistic(self, name: MetricName, logits: Array, data: Encoded) -> Callable[[Array], float]:
-        """A metric as `metric` gives it; loyalty is the usual one, where the original's answers stand for labels."""
-        return self.metric(self.task.usual_metrics[0] if name == "loyalty" else name, logits, data)
+        """A metric as `metric` gives it; loyalty is the usual one, where the original's answers stand for labels.
+
+        Loyalty is 1 where all answers are the original's, also where the usual metric is not defined, as that of
+        entities is where neither model finds any.
+        """
+        if name != "loyalty":
+            return self.metric(name, logits, data)
+        usual, verdicts = self.metric(self.task.usual_metrics[0], logits, data), self.verdicts(logits, data)
+        same = verdicts if verdicts.dtype == bool else verdicts == 0
+        return lambda rows: 1.0 if same[rows].all() else usual(rows)
 
     def score(self, name: MetricName, logits: Array, data: Encoded) -> float:
         """A metric of all rows."""

@@ -1,4 +1,4 @@
-"""Several labels a text: named in lists or in one value, or as ones and zeros."""
+"""Several labels a text, named in lists or in one value, or as ones and zeros; metrics, and where none is defined."""
 
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ from compression.data.encoding import Array
 from compression.errors import InputError
 from compression.export.verify import verify
 from compression.spec import RunSpec
+from compression.tasks.behaviour import behaviour_of
 from compression.tasks.encoding import encode_split
+from tests.compression.encoded import classification, of_rows
 from tests.compression.jobs import make_spec, predictions_of, run_to_end
 
 DROP = {"method": "layer_drop", "keep_layers": 1, "recovery": None}
@@ -108,3 +110,20 @@ def test_the_metrics_that_are_chosen_are_measured_and_no_others(tmp_path: Path) 
     assert report.after.metrics["f1_macro"].value == pytest.approx(
         metrics.f1_score(truth, said, average="macro")
     )
+
+
+def test_two_models_that_name_no_label_agree() -> None:
+    task = classification().model_copy(update={"problem_type": "multi_label", "judged_by": "original"})
+    data = of_rows(task, np.zeros((3, 2), dtype=np.float32))
+    nothing, something = np.full((3, 2), -1.0), np.array([[-1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    behaviour = behaviour_of(task)
+    assert behaviour.score("loyalty", nothing, data) == 1
+    assert behaviour.score("loyalty", something, data) == 0
+    assert behaviour.score("f1_micro", nothing, data) == 0
+
+
+def test_two_models_of_one_score_for_all_rows_agree() -> None:
+    task = classification(regression=True).model_copy(update={"judged_by": "original"})
+    data = of_rows(task, np.full(3, 2.5, dtype=np.float32))
+    assert behaviour_of(task).score("loyalty", np.full((3, 1), 2.5), data) == 1
+    assert behaviour_of(task).score("loyalty", np.full((3, 1), 3.5), data) == 0

@@ -10,6 +10,7 @@ from seqeval import metrics as seqeval
 
 from compression.checkpoints.facts import Architecture
 from compression.checkpoints.loading import load_tokenizer
+from compression.data.encoding import Array
 from compression.data.summary import SplitName
 from compression.errors import InputError
 from compression.spec import RunSpec
@@ -100,6 +101,23 @@ def test_rows_to_measure_by_are_all_tagged_or_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="'tags' is empty in 1 rows") as refused:
         judged_by(TAGGED, UNTAGGED, NO_WORDS)
     assert refused.value.code == "missing_labels"
+
+
+def test_two_models_that_find_nothing_agree(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(make_tiny_checkpoint(tmp_path, task="token-classification"))
+    task = TokenClassification(TASK.model_copy(update={"judged_by": "original"}))
+    bare = task.encode(tokenizer, pa.table({"tokens": [["good", "dog"], ["cat"]]}))
+
+    def saying(*tags: str) -> Array:
+        return np.eye(5, dtype=np.float32)[[LABELS.index(tag) for tag in tags]]
+
+    nothing, something = saying("O", "O", "O"), saying("O", "O", "B-a")
+    data = task.labelled(nothing, bare)
+    assert task.score("loyalty", nothing, data) == 1
+    assert task.score("loyalty", something, data) == 0
+    assert task.statistic("loyalty", something, data)(np.array([0, 0])) == 1
+    assert task.score("f1", nothing, data) == 0, "of a metric there is nothing to say"
+    assert task.score("loyalty", nothing, task.labelled(something, bare)) == 0
 
 
 def test_a_word_without_a_tag_is_named(tmp_path: Path) -> None:
