@@ -32,6 +32,11 @@ class TokenClassification(Behaviour[TokenClassificationTask]):
     """One output for each word that is not cut off: logits (K, C). `extra["words"]` (K,) are the words' places."""
 
     def encode(self, tokenizer: PreTrainedTokenizerFast, table: pa.Table) -> Encoded:
+        """The rows' words.
+
+        Raises:
+            InputError: the tokenizer knows none of them, or the tags are not theirs.
+        """
         first = tokenizer.backend_tokenizer.pre_tokenizer
         if isinstance(first, pre_tokenizers.ByteLevel):
             first.add_prefix_space = True  # words stand apart, also where no space tells so
@@ -40,6 +45,9 @@ class TokenClassification(Behaviour[TokenClassificationTask]):
         inputs = [words or [""] for words in table.column("tokens").to_pylist()]
         pieces = tokenize(tokenizer, inputs, self.task.max_length, _words, pretokenized=True)
         marked = pieces.notes != INSIDE
+        if not marked.any():
+            message = f"column {self.task.columns.tokens!r} holds no word that the tokenizer knows"
+            raise InputError(Problem("no_text", message, "/task/columns/tokens"))
         outputs = offsets_of(marked)[pieces.offsets]
         words = pieces.notes[marked]
         return Encoded(

@@ -120,6 +120,15 @@ def test_two_models_that_find_nothing_agree(tmp_path: Path) -> None:
     assert task.score("loyalty", nothing, task.labelled(something, bare)) == 0
 
 
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_rows_without_a_word_that_the_tokenizer_knows_are_refused(tmp_path: Path, split: SplitName) -> None:
+    invisible: dict[SplitName, Any] = {split: [{"tokens": ["\u200b"], "tags": ["O"]}, NO_WORDS] * 4}
+    spec = make_spec(tmp_path, [DROP], task="token-classification", layers=2, rows=invisible)
+    with pytest.raises(InputError, match="'tokens' holds no word") as refused:
+        run_to_end(spec, tmp_path / "out")
+    assert (refused.value.code, refused.value.problems[0].place) == ("no_text", "/task/columns/tokens")
+
+
 def test_a_word_without_a_tag_is_named(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(make_tiny_checkpoint(tmp_path, task="token-classification"))
     table = pa.table({"tokens": [["a"], ["the", "dog"]], "tags": [["O"], ["B-a", ""]]})
