@@ -21,7 +21,12 @@ TEXT_TESTS: tuple[Callable[[Column], bool], ...] = (
 
 
 def of_text(columns: Iterable[Column]) -> list[Column]:
-    return [column for column in columns if column.kind == "text"]
+    """Those of texts; one that is called so may have nothing but numbers for texts."""
+    return [
+        column
+        for column in columns
+        if column.kind == "text" or (column.kind != "list" and column.name.lower() in TEXT_NAMES)
+    ]
 
 
 def only_texts(columns: Iterable[Column]) -> bool:
@@ -48,7 +53,7 @@ def settle_texts(
     for first, second in PAIR_NAMES:
         if first in names and second in names:
             return names[first], pair or names[second]
-    texts = [c.name for c in columns if c.kind == "text" and c.name in names.values()]
+    texts = [c.name for c in of_text(columns) if c.name in names.values()]
     if len(texts) != 1:
         raise uncertain("text", texts)
     return texts[0], pair

@@ -35,6 +35,15 @@ def opened(tmp_path: Path, **settings: Any) -> tuple[Source, Any, Path]:
     return open_source(spec.model), spec.plan.task, spec.dataset
 
 
+def test_texts_of_numbers_alone_are_texts(tmp_path: Path) -> None:
+    rows: dict[SplitName, Any] = {
+        "train": [{"text": "3", "size": 1}] * 4,
+        "validation": [{"text": "4", "size": 1}] * 4,
+    }
+    spec = make_spec(tmp_path, [DROP], task="fill-mask", layers=2, rows=rows)
+    assert spec.plan.task.columns_read == ["text"]
+
+
 def test_pseudo_perplexity_is_that_of_every_piece_guessed_alone(tmp_path: Path) -> None:
     """Salazar et al. 2020, equation 4, by transformers alone."""
     source, task, dataset = opened(tmp_path)

@@ -149,6 +149,23 @@ def test_a_missing_split_is_named() -> None:
     assert (code, place) == ("missing_split", "/dataset")
 
 
+def test_texts_may_be_numbers_where_their_column_is_called_so() -> None:
+    numbers, label = column("Text", "integer", "3", "4"), column("label", "text", "negative")
+    assert resolve(SENTIMENT, dataset(numbers, label)).columns.text == "Text"
+    assert resolve(SENTIMENT, dataset(numbers)).columns.text == "Text"
+    columns = {"text": "size"}
+    task = resolve(SENTIMENT, dataset(column("size", "integer", "3"), label), columns=columns)
+    assert task.columns.text == "size"
+    for others, found in (
+        ((column("size", "integer", "3"), label), "is not there"),
+        ((column("text", "list"), label), "is not there"),
+        ((numbers, column("title", "text"), label), "could be Text, title"),
+    ):
+        code, _, message = refusal(SENTIMENT, dataset(*others))
+        assert code == "ambiguous_text_column"
+        assert found in message
+
+
 def test_the_metric_must_fit_the_task() -> None:
     task = resolve(SENTIMENT, dataset(TEXT, column("label", "text", "negative", "positive")))
     assert resolve_metrics(None, None, task) == ["accuracy", "f1", "f1_macro", "mcc"]
