@@ -199,11 +199,13 @@ class TextClassification(Behaviour[TextClassificationTask]):
     def doubt(self, logits: Array, data: Encoded) -> tuple[str, str] | None:
         if self.is_regression or len(np.unique(self._predicted(logits), axis=0)) > 1:
             return None
-        share = np.unique(data.labels, axis=0, return_counts=True)[1].max() / len(data.labels)
+        times = np.unique(data.labels, axis=0, return_counts=True)[1]
+        if len(times) == 1:  # rows of one label tell no classes apart
+            return None
         return (
             "stuck_at_one_class",
-            f"the model gives every validation row the same answer (the most frequent one is right for {share:.1%}): "
-            "train longer, or start from layers of each module",
+            "the model gives every validation row the same answer (the most frequent one is right for "
+            f"{times.max() / times.sum():.1%}): train longer, or start from layers of each module",
         )
 
 

@@ -127,3 +127,9 @@ def test_two_models_of_one_score_for_all_rows_agree() -> None:
     data = of_rows(task, np.full(3, 2.5, dtype=np.float32))
     assert behaviour_of(task).score("loyalty", np.full((3, 1), 2.5), data) == 1
     assert behaviour_of(task).score("loyalty", np.full((3, 1), 3.5), data) == 0
+
+
+@pytest.mark.parametrize(("labels", "doubted"), [([0, 1, 0], True), ([0, 0, 0], False), ([1], False)])
+def test_one_answer_for_all_rows_is_doubted_where_they_have_several(labels: list[int], doubted: bool) -> None:
+    data = of_rows(classification(), np.array(labels))
+    assert bool(behaviour_of(data.task).doubt(np.array([[1.0, 0.0]] * len(labels)), data)) == doubted

@@ -120,6 +120,15 @@ def test_two_models_that_find_nothing_agree(tmp_path: Path) -> None:
     assert task.score("loyalty", nothing, task.labelled(something, bare)) == 0
 
 
+def test_one_answer_for_all_words_is_doubted_where_they_have_several(tmp_path: Path) -> None:
+    tokenizer = load_tokenizer(make_tiny_checkpoint(tmp_path, task="token-classification"))
+    task, tokens = TokenClassification(TASK), [["good", "dog"]]
+    logits = np.eye(5, dtype=np.float32)[[0, 0]]
+    for tags, doubted in ((["O", "B-a"], True), (["O", "O"], False), (["B-b", "B-b"], False)):
+        data = task.encode(tokenizer, pa.table({"tokens": tokens, "tags": [tags]}))
+        assert bool(task.doubt(logits, data)) == doubted
+
+
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_rows_without_a_word_that_the_tokenizer_knows_are_refused(tmp_path: Path, split: SplitName) -> None:
     invisible: dict[SplitName, Any] = {split: [{"tokens": ["\u200b"], "tags": ["O"]}, NO_WORDS] * 4}
