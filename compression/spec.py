@@ -55,6 +55,7 @@ class Constraints(Settings):
     min_speedup: Annotated[float, Field(gt=0)] | None = None
     """Latency before over after, at the first batch size."""
     min_label_loyalty: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of the answers that are the original's; not for scores and embeddings, which are more or less alike."""
 
 
 class _Compute(Settings):
@@ -164,6 +165,7 @@ def resolve(
         task = resolve_task(recipe.task, model, dataset, recipe.evaluation.split)
         metrics = resolve_metrics(recipe.evaluation.metric, recipe.evaluation.metrics, task)
         problems += _unread(recipe, task, model, others)
+        problems += _undefined(recipe.constraints, task)
         recipe = _with_datasets(recipe, task, corpora)
     except InputError as error:
         problems += error.problems
@@ -201,6 +203,16 @@ def _unread(
                 )
                 yield replace(named.problem("too_short", message), place="/task/max_length")
             yield from _below(index, named.misreads(own, model, task))
+
+
+def _undefined(constraints: Constraints, task: Task) -> Iterator[Problem]:
+    """The constraints that nothing could meet."""
+    if constraints.min_label_loyalty is not None and not task.has_label_loyalty:
+        message = (
+            "two scores or embeddings are more or less alike, and label loyalty is about answers that are the same "
+            "or not: ask for min_retention"
+        )
+        yield Problem("constraint_does_not_fit", message, "/constraints/min_label_loyalty")
 
 
 def _below(index: int, problems: Iterable[Problem]) -> Iterator[Problem]:

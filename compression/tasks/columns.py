@@ -82,6 +82,11 @@ class BaseTask(Settings):
         return self.usual_metrics if self.judged_by == "labels" else ("loyalty",)
 
     @property
+    def has_label_loyalty(self) -> bool:
+        """Whether two answers are the same or not; scores and embeddings are only more or less alike."""
+        return True
+
+    @property
     def roles(self) -> dict[str, str]:
         """The column of each role that has one."""
         columns: Settings = getattr(self, "columns")  # noqa: B009  # every task declares its own kind

@@ -64,6 +64,10 @@ class SentenceSimilarityTask(BaseTask):
         return False  # each text is a row of its own
 
     @property
+    def has_label_loyalty(self) -> bool:
+        return False
+
+    @property
     def usual_metrics(self) -> tuple[MetricName, ...]:
         return ("spearman", "pearson", "cosine")
 

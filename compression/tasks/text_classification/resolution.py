@@ -87,6 +87,10 @@ class TextClassificationTask(BaseTask):
     def usual_metrics(self) -> tuple[MetricName, ...]:
         return METRICS[self.problem_type]
 
+    @property
+    def has_label_loyalty(self) -> bool:
+        return self.problem_type != "regression"
+
 
 def resolve(
     request: TextClassificationRequest,

@@ -179,9 +179,11 @@ def test_modules_that_are_not_known_are_refused(tmp_path: Path, name: str) -> No
     assert [(problem.code, problem.place) for problem in refused.value.problems] == [(code, place)]
 
 
-def refusal(folder: Path, steps: list[dict[str, Any]], **settings: Any) -> tuple[str, str]:
+def refusal(
+    folder: Path, steps: list[dict[str, Any]], constraints: dict[str, float] | None = None, **settings: Any
+) -> tuple[str, str]:
     with pytest.raises(InputError) as refused:
-        make_spec(folder, steps, task="sentence-similarity", settings=settings)
+        make_spec(folder, steps, task="sentence-similarity", constraints=constraints or {}, settings=settings)
     return refused.value.problems[0].code, refused.value.problems[0].place
 
 
@@ -191,6 +193,11 @@ def test_what_cannot_be_held_against_the_original_is_refused(tmp_path: Path) -> 
     student = make_tiny_checkpoint(tmp_path / "student", task="sentence-similarity", hidden=8)
     given = [{"method": "distill", "student": {"model": str(student)}}]
     assert refusal(tmp_path / "d", given) == ("student_differs", "/steps/0/student/model")
+    loyal = {"min_label_loyalty": 0.5}
+    assert refusal(tmp_path / "e", STEPS, loyal) == (
+        "constraint_does_not_fit",
+        "/constraints/min_label_loyalty",
+    )
     columns = {"text": "text", "text_pair": None, "score": "score"}
     assert refusal(tmp_path / "b", STEPS, columns=columns) == ("no_pairs", "/task/columns/text_pair")
     columns = {"text": "text", "text_pair": "text_pair", "score": "text"}

@@ -133,3 +133,10 @@ def test_two_models_of_one_score_for_all_rows_agree() -> None:
 def test_one_answer_for_all_rows_is_doubted_where_they_have_several(labels: list[int], doubted: bool) -> None:
     data = of_rows(classification(), np.array(labels))
     assert bool(behaviour_of(data.task).doubt(np.array([[1.0, 0.0]] * len(labels)), data)) == doubted
+
+
+def test_label_loyalty_cannot_be_asked_of_scores(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="ask for min_retention") as refused:
+        make_spec(tmp_path, [DROP], layers=2, regression=True, constraints={"min_label_loyalty": 0.5})
+    (problem,) = refused.value.problems
+    assert (problem.code, problem.place) == ("constraint_does_not_fit", "/constraints/min_label_loyalty")
