@@ -1,10 +1,10 @@
 """Least squares before any training: a layer that stands for several puts out nearly what they did.
 
 Two maps of a layer add to the hidden states, the one behind its attention and the one behind its neurons. They can be
-found anew without a gradient: they are linear, and what the sums should be is known from the last of the layers that it
-stands for, whose neurons it has (`copies`). ReplaceMe (Shopkhoev et al., NeurIPS 2025, section 2.2) fits a linear map of
-hidden states in the place of removed layers and merges it into the last map of the layer before; fitted here are the
-maps themselves, which see what was attended to, and the neurons.
+found anew without a gradient: they are linear, and what the sums should be is known from the last of the layers that
+it stands for, whose neurons it has (`copies`). ReplaceMe (Shopkhoev et al., NeurIPS 2025, section 2.2) fits a linear
+map of hidden states in the place of removed layers and merges it into the last map of the layer before; fitted here
+are the maps themselves, which see what was attended to, and the neurons.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
