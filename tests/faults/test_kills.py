@@ -18,8 +18,8 @@ from db.repositories import artifacts, checkpoints
 from tests.faults.fleet import Fleet, WorkerProcess, gone
 from tests.worker.service import Service, plan_for, wait_until
 
-EPOCHS = 20
-"""Of 48 steps each: long enough to be killed three times."""
+EPOCHS = 60
+"""Of 48 steps each: long enough to be killed three times, also where 300 take a second."""
 
 
 def starts(service: Service, job_id: str) -> list[int]:
@@ -113,7 +113,7 @@ def test_a_job_whose_process_worker_and_both_are_killed_ends_with_the_same_weigh
         worker.kill()
         workers.remove(worker)
         wait_until(partial(all_gone, processes), 5)
-    done = service.wait_for_state(job.id, [JobState.SUCCEEDED])
+    done = service.wait_for_state(job.id, [JobState.SUCCEEDED], 120)
     files = succeeded_once(service, job.id, attempt=4)
     assert files >= {"model.tar", "report.html", "report.json", "predictions.jsonl", "SHA256SUMS"}
     each_attempt_went_on(service, job.id)
