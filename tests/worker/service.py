@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from compression.checkpoints.inspection import inspect_checkpoint
 from compression.data.summary import DatasetSummary
-from compression.events import Phase
 from compression.spec import Plan, Recipe, resolve
 from core.settings import Settings
 from core.storage import Storage
@@ -101,9 +100,7 @@ class Service:
         wait_until(lambda: len(self.events(id, type)) >= count, seconds, lambda: f"{self.job(id)}")
 
     def wait_for_phase(self, id: str, phase: str, seconds: float = 60) -> None:
-        """Until it is reached; a job that is quick may have left it again."""
-        reached = [*Phase][[*Phase].index(Phase(phase)) :]
-        wait_until(lambda: self.job(id).phase in reached, seconds, lambda: f"{self.job(id)}")
+        wait_until(lambda: self.job(id).phase == phase, seconds, lambda: f"{self.job(id)}")
 
 
 def plan_for(model: Path, dataset: Path, epochs: int) -> Plan:
