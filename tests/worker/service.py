@@ -62,8 +62,11 @@ class Service:
         path = self.storage.path(f"datasets/{DATASET_ID}/behaviour.json")
         path.write_text(behaviour.model_dump_json())
 
-    def add_job(self, *deeds: Deed, epochs: int = 2, **behaviour: Any) -> Job:
-        """A job that halves the tiny model in 48 training steps per epoch; a stand-in does the deeds instead."""
+    def add_job(self, *deeds: Deed, epochs: int = 2, batch_sizes: int = 1, **behaviour: Any) -> Job:
+        """A job that halves the tiny model in 48 training steps per epoch; a stand-in does the deeds instead.
+
+        The result is timed for a second at each of so many batch sizes.
+        """
         self.behave(Behaviour(deeds=list(deeds), **behaviour))
         model, dataset = (
             self.storage.path(f"models/{MODEL_ID}"),
@@ -75,7 +78,7 @@ class Service:
                 name="half depth",
                 model_id=MODEL_ID,
                 dataset_id=DATASET_ID,
-                plan=plan_for(model, dataset, epochs).model_dump(mode="json"),
+                plan=plan_for(model, dataset, epochs, batch_sizes).model_dump(mode="json"),
             )
 
     def job(self, id: str) -> Job:
@@ -103,11 +106,11 @@ class Service:
         wait_until(lambda: self.job(id).phase == phase, seconds, lambda: f"{self.job(id)}")
 
 
-def plan_for(model: Path, dataset: Path, epochs: int) -> Plan:
+def plan_for(model: Path, dataset: Path, epochs: int, batch_sizes: int = 1) -> Plan:
     training = {"epochs": epochs, "batch_size": 1, "learning_rate": 1e-3, "evaluations_per_epoch": 1}
     recipe = {
         "steps": [{"method": "theseus", "successor_layers": 2, "training": training}],
-        "evaluation": {"latency": {"batch_sizes": [1]}},
+        "evaluation": {"latency": {"batch_sizes": [*range(1, batch_sizes + 1)]}},
     }
     summary = DatasetSummary.model_validate_json((dataset / "dataset.json").read_bytes())
     return resolve(Recipe.model_validate(recipe), inspect_checkpoint(model), summary)
