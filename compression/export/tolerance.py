@@ -4,12 +4,13 @@ import numpy as np
 
 from compression.data.encoding import Array
 
-SHARE = 1e-3
+LEAST = 1e-3
+SHARE = 1e-4
 
 
 def tolerance(expected: Array) -> float:
     """The largest difference that the order of additions, or another processor's rounding, explains.
 
-    It is a share of the largest number (scores have any scale), and no less than that share of 1.
+    That of logits; where numbers are larger, as scores may be, a share of the largest.
     """
-    return SHARE * max(1.0, float(np.abs(expected).max(initial=0)))
+    return max(LEAST, SHARE * float(np.abs(expected).max(initial=0)))

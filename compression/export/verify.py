@@ -28,6 +28,8 @@ from compression.tasks.behaviour import Behaviour, behaviour_of
 from compression.tasks.resolution import Task
 
 TASK: TypeAdapter[Task] = TypeAdapter(Task)
+METRIC_TOLERANCE = 1e-3
+"""As a share of the metric, and no less than that share of 1."""
 ROUNDED_TOLERANCE = 0.1
 """Largest difference of a logit where layers round what they pass on, as a share of the largest logit."""
 
@@ -111,7 +113,7 @@ def _difference(file: FileResult, task: Behaviour[Any], found: list[Array], reco
 def _check_metric(report: Report, of_predictions: float) -> None:
     """Of what is recorded, not of what is found again: one answer of few rows may be another where rounding is."""
     reported = report.after.metrics[report.metric].value
-    if not abs(of_predictions - reported) <= tolerance(np.array(reported)):
+    if not abs(of_predictions - reported) <= METRIC_TOLERANCE * max(1, abs(reported)):
         message = f"{report.metric} is {reported:.4f} in it, and {of_predictions:.4f} by predictions.jsonl"
         raise InputError(Problem("results_differ", message, "report.json"))
 
