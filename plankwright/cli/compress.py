@@ -84,8 +84,10 @@ def compress_here(order: Order) -> Exit:
     _check_out(order.out)
     recipe = order.full_recipe(local.method_schema)
     if queued := [name for name in OF_A_SERVER if name in recipe]:
-        message = f"{' and '.join(queued)} in {order.recipe} is said to a server alone: leave that out here"
-        raise typer.BadParameter(message)
+        names = " and ".join(queued)
+        raise typer.BadParameter(
+            f"only a server has a use for {names}: leave that out of {order.recipe}, or leave out --local"
+        )
     try:
         with JobView(shown=not order.as_json) as view:
             local.compress(order.model, order.splits, recipe, order.out, view.handle)

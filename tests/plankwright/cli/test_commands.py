@@ -188,7 +188,7 @@ SERVER = ["--server", "http://127.0.0.1:1", "--key", "k"]
             {"steps": [], "queue": "gpu", "auto_start": False},
             LOCAL,
             [],
-            "queue and auto_start in job.json is said to a server",
+            "a use for queue and auto_start: leave that out of job.json",
         ),
     ],
 )
