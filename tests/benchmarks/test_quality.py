@@ -1,14 +1,32 @@
-import subprocess
+import os
 import sys
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks.quality import FIELDS, SETTINGS, Budget, Method, compared, recipe_step
+from benchmarks.data import Task
+from benchmarks.ledger import Ledger
+from benchmarks.quality import FIELDS, SETTINGS, Budget, Method, compared, main, recipe_step
 from benchmarks.results import Row, amend, read, record
 from compression.methods.layer_drop.params import LayerDropParams
 from compression.registry import METHODS
 from tests.checkpoints import make_tiny_checkpoint
+
+KEPT_HALF: dict[str, Any] = {
+    "examples_per_second": 1,
+    "examples_per_second_warm": 1,
+    "training_cpu_seconds": 1,
+    "wall_seconds": 1,
+    "cpu_seconds": 1,
+    "peak_rss_bytes": 1,
+    "before": 1,
+    "after": 0.5,
+    "retention": 0.5,
+    "label_loyalty": 0.5,
+    "probability_loyalty": 0.5,
+}
 
 
 @pytest.mark.parametrize("method", FIELDS)
@@ -64,31 +82,48 @@ def test_theseus_is_held_against_all_others_on_each_task_and_rows_measured_later
     )
 
 
-def test_one_method_on_one_task_takes_its_place_in_the_table_that_is_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("budget", "methods", "tasks", "stays"),
+    [
+        (Budget.SMALL, [Method.LAYER_DROP], [*Task], ("sst2", "distill")),
+        (Budget.HALF, [*Method], [Task.SST2], ("mrpc", "layer_drop")),
+    ],
+)
+def test_some_methods_or_tasks_take_their_places_in_the_table_that_is_there(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    budget: Budget,
+    methods: list[Method],
+    tasks: list[Task],
+    stays: tuple[str, str],
+) -> None:
     make_tiny_checkpoint(
         tmp_path / "models" / "sst2-minilm", layers=4, labels=("0", "1"), max_position_embeddings=128
     )
     (tmp_path / "data" / "sst2").mkdir(parents=True)
-    rows = [("the movie was good", label) for label in "01"] * 16  # half of which any model knows
+    rows = [("good", "1"), ("bad", "0")] * 2000
     for name in ("train.tsv", "dev.tsv"):
         lines = ["sentence\tlabel", *map("\t".join, rows)]
         (tmp_path / "data" / "sst2" / name).write_text("\n".join(lines) + "\n")
     lines = [f"{label} {text}" for text, label in rows]
     (tmp_path / "data" / "sst2" / "stsa.binary.test").write_text("\n".join(lines) + "\n")
-    with record("quality", "half", "Quality", tmp_path) as draft:
-        draft.rows += [row(task, "layer_drop", 2.0) for task in ("sst2", "mrpc")]
-    command = (
-        "benchmarks.quality --only half --tasks sst2 --methods layer_drop --seeds 2 --steps 20 --threads 1"
-    )
-    places = ["--shared", str(tmp_path), "--cache", str(tmp_path), "--results", str(tmp_path)]
-    subprocess.run([sys.executable, "-m", *command.split(), *places], check=True)
-    part = read(tmp_path / "quality.json")["half"]
-    (mrpc, sst2) = sorted(part.rows, key=lambda found: str(found["task"]))
-    assert mrpc["retention"] == 2.0
-    assert float(sst2["retention"] or 0) < 2
-    assert [(later.rows, later.command) for later in part.later] == [
-        (["sst2, layer_drop"], f"python -m {command}")
-    ]
+    with record("quality", budget, "Quality", tmp_path) as draft:
+        draft.rows += [row(*place, 2.0) for place in (("sst2", "layer_drop"), stays)]
+
+    setting = SETTINGS[budget]
+    ledger = Ledger(tmp_path / f"quality-{budget}.jsonl")
+    for method, seed in product(methods, range(2)):
+        step = recipe_step(method, setting, 1000, {})
+        ledger.found({"task": "sst2", "rows": setting.rows, "step": step, "seed": seed}, lambda: KEPT_HALF)
+    monkeypatch.setattr(sys, "argv", ["quality.py"])
+    main(
+        [budget], tasks, methods, seeds=2, theseus="{}", layer_drop="{}",
+        threads=len(os.sched_getaffinity(0)), shared=tmp_path, cache=tmp_path, results=tmp_path,
+    )  # fmt: skip
+    found = {
+        (row["task"], row["method"]): row["retention"] for row in read(tmp_path / "quality.json")[budget].rows
+    }
+    assert found == {stays: 2.0} | {("sst2", method): 0.5 for method in methods}
 
 
 def row(task: str, method: str, retention: float) -> Row:
