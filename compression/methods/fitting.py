@@ -9,6 +9,7 @@ are the maps themselves, which see what was attended to, and the neurons.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from transformers import PreTrainedModel
 from compression.architectures import Anatomy, anatomy_of, states_of
 from compression.checkpoints.loading import is_pruned
 from compression.checkpoints.plankwright_model import LowRankLinear
+from compression.checkpoints.traits import what_it_lacks
 from compression.context import Context, TaskData
 from compression.data.batches import Batch, collate, epoch_batches
 from compression.evaluation.inputs import inputs_seen, of_pieces
@@ -32,6 +34,9 @@ RIDGE = 0.3
 """How much a map is held where it was. So measured, 0.03 to 0.3 keep 0.92, and 1 keeps 0.91."""
 
 
+Given = dict[str | None, tuple[tuple[Any, ...], dict[str, Any]]]
+
+
 class Place(NamedTuple):
     """Where a layer adds to the hidden states."""
 
@@ -43,15 +48,17 @@ class Place(NamedTuple):
 
 @dataclass(slots=True)
 class Seen:
-    """What the model showed of one batch, and how far the successors have got with it."""
+    """One batch: how far the modules and the successors have got with it."""
 
+    wanted: torch.Tensor
+    """(B, L, H): what the next module is given."""
     states: torch.Tensor
     """(B, L, H): what the next successor is given."""
-    given: dict[str | None, tuple[tuple[Any, ...], dict[str, Any]]]
+    given: Given
     """What layers are given beside the states, by place and by name: by their kind, where they have kinds."""
     mask: torch.Tensor | None
-    sums: dict[tuple[int, Place], torch.Tensor]
-    """For each module, the sums (P, H) of its last layer at the P word pieces."""
+    sums: dict[Place, torch.Tensor]
+    """The sums (P, H) of the last layer of the module just passed, at the P word pieces."""
 
 
 @torch.no_grad()
@@ -66,15 +73,18 @@ def fit_successors(
     """Change each successor so that it puts out nearly what the module of so many layers in its place does.
 
     One after the other from the first, each is given what those before it put out. `model` stays as it is. Zeros of a
-    pruned model stay, too: nothing is fitted then. After an interruption in the training nothing is, either: the
-    checkpoint has what was learnt since.
+    pruned model stay, too: nothing is fitted then, nor where layers share their weights. After an interruption in the
+    training nothing is, either: the checkpoint has what was learnt since.
 
     The method `told_by` tells in the report what came of it.
     """
     if context.resumed is not None and context.resumed.step:
         return
+    architecture: Any = model.config.model_type
     if is_pruned(model):
         said = "nothing is fitted, as the zeros of the pruned model stay"
+    elif shared := what_it_lacks(architecture, "own_layers"):
+        said = f"nothing is fitted, as {shared}"
     else:
         left = _fit_in_turn(model, successors, partition, data, context)
         shares = ", ".join(" and ".join(f"{share:.0%}" for share in layer) for layer in left) or "all"
@@ -93,18 +103,20 @@ def _fit_in_turn(
     """Fit each successor that is no copy. Returns, of each, the shares of the squared differences that are left."""
     anatomy = anatomy_of(model)
     layers = list(anatomy.layers_of(model))
-    modules = [layers[first:end] for first, end in bounds_of(list(partition))]
-    with maps_by_onednn(model):
-        sample = [_look(model, anatomy, modules, batch) for batch in _batches(model, data, context)]
+    places = _places(anatomy)
     left = []
-    for number, (module, successor) in enumerate(zip(modules, successors, strict=True)):
-        with maps_by_onednn(successor):
-            if not _is_copy(successor, module):
-                places = _places(anatomy)
-                left.append([_fit(successor, number, place, anatomy, sample) for place in places])
-            for seen in sample:
-                seen.states = states_of(_call(successor, anatomy, seen))
-        context.stop_if_requested()
+    with maps_by_onednn(model):
+        sample = [_look(model, anatomy, batch) for batch in _batches(model, data, context)]
+        for (first, end), successor in zip(bounds_of(list(partition)), successors, strict=True):
+            module = layers[first:end]
+            with maps_by_onednn(successor):
+                for seen in sample:
+                    _pass(module, places, anatomy, seen)
+                if not _is_copy(successor, module):
+                    left.append([_fit(successor, place, anatomy, sample) for place in places])
+                for seen in sample:
+                    seen.states = _call(successor, seen.states, anatomy, seen)
+            context.stop_if_requested()
     return left
 
 
@@ -127,34 +139,48 @@ def _batches(model: PreTrainedModel, data: TaskData, context: Context) -> Iterat
             return
 
 
-def _look(
-    model: PreTrainedModel, anatomy: Anatomy, modules: Sequence[Sequence[nn.Module]], batch: Batch
-) -> Seen:
-    """Show the model a batch."""
-    seen = Seen(torch.empty(0), {}, batch.attention_mask, {})
+def _look(model: PreTrainedModel, anatomy: Anatomy, batch: Batch) -> Seen:
+    """Show the model a batch, as far as is needed to see what its layers are given."""
+    layers = anatomy.layers_of(model)
+    kinds = {_kind(layer, anatomy) for layer in layers}
+    entered: list[torch.Tensor] = []
+    given: Given = {}
 
     def at_layer(layer: nn.Module, args: tuple[Any, ...], named: dict[str, Any]) -> None:
         states, *others = args
-        if not seen.given:
-            seen.states = states
-        seen.given[_kind(layer, anatomy)] = tuple(others), named
+        entered.append(states)
+        given[_kind(layer, anatomy)] = tuple(others), named
+        if given.keys() == kinds:
+            raise _SeenAll
 
-    handles = [
-        layer.register_forward_pre_hook(at_layer, with_kwargs=True) for module in modules for layer in module
-    ]
-    for number, module in enumerate(modules):
-        for place in _places(anatomy):
-
-            def keep(states: torch.Tensor, key: tuple[int, Place] = (number, place)) -> None:
-                seen.sums[key] = of_pieces(states, batch.attention_mask)
-
-            handles.append(_watch_sums(module[-1], place, keep))
+    handles = [layer.register_forward_pre_hook(at_layer, with_kwargs=True) for layer in layers]
     try:
         model.base_model(**batch.inputs)
+    except _SeenAll:
+        pass
     finally:
         for handle in handles:
             handle.remove()
-    return seen
+    return Seen(entered[0], entered[0], given, batch.attention_mask, {})
+
+
+class _SeenAll(Exception):
+    """Ends a forward pass of which nothing more is needed."""
+
+
+def _pass(module: Sequence[nn.Module], places: Sequence[Place], anatomy: Anatomy, seen: Seen) -> None:
+    """Through the layers of a module, of whose last the sums are kept."""
+
+    def keep(place: Place, states: torch.Tensor) -> None:
+        seen.sums[place] = of_pieces(states, seen.mask)
+
+    handles = [_watch_sums(module[-1], place, partial(keep, place)) for place in places]
+    try:
+        for layer in module:
+            seen.wanted = _call(layer, seen.wanted, anatomy, seen)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _watch_sums(
@@ -167,7 +193,7 @@ def _watch_sums(
     return norm.register_forward_pre_hook(lambda _, inputs: see(inputs[0]))
 
 
-def _fit(successor: nn.Module, number: int, place: Place, anatomy: Anatomy, sample: Sequence[Seen]) -> float:
+def _fit(successor: nn.Module, place: Place, anatomy: Anatomy, sample: Sequence[Seen]) -> float:
     """Change the map W and the bias b at a place of a successor by the D (N + 1, H) with the least
 
         sum over p of ||f_p D - r_p||^2 / var(t_p) + RIDGE * s * ||D||^2.
@@ -176,13 +202,13 @@ def _fit(successor: nn.Module, number: int, place: Place, anatomy: Anatomy, samp
     should be there, r_p what lacks; s is the mean eigenvalue, of those that are not zero for want of word pieces, of
     the sum of f_p^T f_p / var(t_p). The variance is what a norm divides by.
 
-    Returns the share of the squared differences to the sums of the module with this number that is left.
+    Returns the share of the squared differences to the sums of the module just passed that is left.
     """
     linear = _map_at(successor, place)
     bias: torch.Tensor | None = linear.bias
     gram, moment, lacking, pieces = torch.zeros(()), torch.zeros(()), 0.0, 0
     for seen in sample:
-        target = seen.sums[number, place]
+        target = seen.sums[place]
         given, found = _at_place(successor, place, linear, anatomy, seen)
         scale = 1 / target.std(dim=1, keepdim=True).clamp(min=1e-6)
         features = (given if bias is None else torch.cat([given, torch.ones_like(scale)], dim=1)) * scale
@@ -218,15 +244,15 @@ def _at_place(
     watch = _watch_sums(successor, place, sums.append)
     try:
         with inputs_seen({"": linear}, lambda _, states: given.append(states)):
-            _call(successor, anatomy, seen)
+            _call(successor, seen.states, anatomy, seen)
     finally:
         watch.remove()
     return of_pieces(given[0], seen.mask), of_pieces(sums[0], seen.mask)
 
 
-def _call(layer: nn.Module, anatomy: Anatomy, seen: Seen) -> Any:
+def _call(layer: nn.Module, states: torch.Tensor, anatomy: Anatomy, seen: Seen) -> torch.Tensor:
     args, named = seen.given[_kind(layer, anatomy)]
-    return layer(seen.states, *args, **named)
+    return states_of(layer(states, *args, **named))
 
 
 def _kind(layer: nn.Module, anatomy: Anatomy) -> str | None:
