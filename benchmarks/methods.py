@@ -52,6 +52,7 @@ CHOSEN: dict[str, dict[str, Any]] = {
     "tinybert": {"method": "tinybert", "student_layers": LAYERS},
     "share": {"method": "share", "groups": LAYERS},
     "narrow": {"method": "narrow", "intermediate_size": 384},
+    "narrow, untrained": {"method": "narrow", "intermediate_size": 384, "recovery": None},
     "low_rank": {"method": "low_rank", "keep_share": 0.763},
     "prune": {"method": "prune", "sparsity": 0.27},
     "ladabert": {"method": "ladabert", "ratio": 1.35},

@@ -1,11 +1,13 @@
 """Pruning of neurons and heads by first-order importance (Michel et al. 2019, Yang et al. 2022): narrower layers."""
 
+from copy import deepcopy
 from functools import partial
 
 from transformers import PreTrainedModel
 
 from compression.architectures import anatomy_of
 from compression.context import Context, TaskData
+from compression.methods.fitting import fit_successors
 from compression.methods.narrow.importance import best_heads, best_neurons, importance_of
 from compression.methods.narrow.params import NarrowParams
 from compression.methods.narrow.units import Layer
@@ -17,9 +19,10 @@ Kept = dict[str, list[list[int]]]
 
 
 def run(model: PreTrainedModel, data: TaskData, params: NarrowParams, context: Context) -> PreTrainedModel:
-    """Narrow every layer of `model` in place, train where recovery is asked for, return it."""
+    """Narrow every layer of `model` in place, fitted to what it was where that is asked for, train it, return it."""
     anatomy = anatomy_of(model)
     teacher = teacher_logits(model, data, params, context)
+    original = deepcopy(model) if params.fitted else None
     head_width = None
     if params.attention_heads is not None:
         head_width = int(model.config.hidden_size // model.config.num_attention_heads)
@@ -36,6 +39,9 @@ def run(model: PreTrainedModel, data: TaskData, params: NarrowParams, context: C
             if layer.heads:
                 layer.keep_heads(kept["heads"][index])
     setattr(model.config, anatomy.intermediate_size, layers[0].neurons)
+    if original is not None:
+        fit_successors(original, anatomy.layers_of(model), [1] * len(layers), data, context, "narrow")
+        del original  # the training needs the memory
     if params.recovery is not None:
         train(TaskObjective(model, params.distillation, teacher), data, params.recovery, context)
     return model

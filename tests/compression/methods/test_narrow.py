@@ -1,7 +1,9 @@
-"""Which neurons go, on tiny random models."""
+"""Which neurons go, and how what is left makes up for them, on tiny random models."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -10,7 +12,7 @@ from transformers import AutoModelForSequenceClassification
 from compression.checkpoints.facts import Architecture
 from compression.errors import InputError
 from compression.methods.narrow.params import NarrowParams
-from tests.compression.jobs import make_spec, run_to_end
+from tests.compression.jobs import TRAINING, make_spec, predictions_of, run_to_end
 
 NAMES = {
     "bert": ("intermediate.dense", ".output.dense"),
@@ -55,6 +57,44 @@ def test_more_rounds_choose_otherwise_than_one(tmp_path: Path) -> None:
         run_to_end(make_spec(tmp_path / str(rounds), [step]), tmp_path / str(rounds) / "out")
         results.append((tmp_path / str(rounds) / "out" / "model" / "model.safetensors").read_bytes())
     assert results[0] != results[1]
+
+
+@pytest.mark.parametrize(
+    "size",
+    [{"intermediate_size": 8}, {"intermediate_size": 32, "attention_heads": 2}],
+    ids=["neurons", "heads"],
+)
+def test_what_is_fitted_answers_more_like_the_original(tmp_path: Path, size: dict[str, Any]) -> None:
+    differences = []
+    for name, fitted in (("not", {"fitted": False}), ("by default", {})):
+        (tmp_path / name).mkdir()
+        step = {"method": "narrow", **size, "rounds": 4, "rows": 48, "recovery": None, **fitted}
+        spec = make_spec(tmp_path / name, [step], config={"num_attention_heads": 4})
+        report = run_to_end(spec, tmp_path / name / "out")
+        rows = predictions_of(tmp_path / name / "out")
+        before, after = (np.array([row[side] for row in rows]) for side in ("before", "after"))
+        differences.append(np.square(before - after).mean())
+        assert sum("least squares left" in note for note in report.notes) == (not fitted)
+    assert differences[1] < 0.5 * differences[0]
+
+
+@pytest.mark.parametrize(
+    ("architecture", "first", "why"),
+    [
+        (
+            "bert",
+            [{"method": "prune", "training": TRAINING | {"max_steps": 3}}],
+            "the zeros of the pruned model stay",
+        ),
+        ("albert", [], "its layers share their weights"),
+    ],
+)
+def test_where_nothing_can_be_fitted_the_report_tells_why(
+    tmp_path: Path, architecture: Architecture, first: list[dict[str, Any]], why: str
+) -> None:
+    step = {"method": "narrow", "rows": 16, "recovery": None}
+    report = run_to_end(make_spec(tmp_path, [*first, step], architecture=architecture), tmp_path / "out")
+    assert [note for note in report.notes if "fitted" in note] == [f"narrow: nothing is fitted, as {why}"]
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_an_interruption_between_rounds_changes_nothing(tmp_path: Path) -> None:
     step = HEADS | {"rounds": 3, "recovery": TRAINING | {"max_steps": 3}}
     spec = make_spec(tmp_path, [step], config=FOUR)
     run_to_end(spec, tmp_path / "whole")
-    for checks in (6, 11):
+    for checks in (6, 15, 20, 24):
         out = tmp_path / f"stopped-{checks}"
         with pytest.raises(Stopped):
             run(spec, out, EventWriter(io.StringIO()), stop_after(checks))
