@@ -1,4 +1,4 @@
-"""Least squares before any training: a layer that stands for several puts out nearly what they did.
+"""Least squares before any training: a layer that stands for several, or for a wider one, puts out nearly what they do.
 
 Two maps of a layer add to the hidden states, the one behind its attention and the one behind its neurons. They can be
 found anew without a gradient: they are linear, and what the sums should be is known from the last of the layers that
@@ -33,8 +33,8 @@ steps, one seed), these 0.92, four times as many 0.91."""
 RIDGE = 0.3
 """How much a map is held where it was. So measured, 0.03 to 0.3 keep 0.92, and 1 keeps 0.91."""
 
-
 Given = dict[str | None, tuple[tuple[Any, ...], dict[str, Any]]]
+"""What layers are given beside the states, by place and by name: by their kind, where they have kinds."""
 
 
 class Place(NamedTuple):
@@ -55,7 +55,6 @@ class Seen:
     states: torch.Tensor
     """(B, L, H): what the next successor is given."""
     given: Given
-    """What layers are given beside the states, by place and by name: by their kind, where they have kinds."""
     mask: torch.Tensor | None
     sums: dict[Place, torch.Tensor]
     """The sums (P, H) of the last layer of the module just passed, at the P word pieces."""
