@@ -24,7 +24,8 @@ FEW_BITS: dict[str, Any] = {
     "group_size": 16,
     "embedding_bits": 4,
 }
-"""Eight bits change hardly an answer."""
+FAR_OFF: dict[str, dict[str, Any]] = {"quantize": FEW_BITS, "narrow": {"fitted": False}}
+"""Eight bits, or fewer neurons that are fitted, change hardly an answer."""
 PULLED = [name for name, params in METHODS.items() if "distillation" in params.model_fields]
 
 
@@ -45,7 +46,7 @@ def run(original: PreTrainedModel, folder: Path, method: str, weight: float) -> 
     settings: dict[str, Any] = {
         name: STILL if value is TRAINING else value for name, value in METHOD_SETTINGS[method].items()
     }
-    settings |= FEW_BITS if method == "quantize" else {}
+    settings |= FAR_OFF.get(method, {})
     params = METHODS[method].model_validate(settings | {"distillation": {"weight": weight, "temperature": 3}})
     context = context_of(folder)
     made = import_module(f"compression.methods.{method}.method").run(
