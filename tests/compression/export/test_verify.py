@@ -59,7 +59,7 @@ def test_scores_of_any_size_may_differ_by_a_share_of_it(tmp_path: Path) -> None:
     assert largest > 1e6
     rows[-1]["after"][0] += 5e-5 * largest
     write_predictions(folder, rows)
-    assert verify(folder).largest_difference == pytest.approx(5e-5 * largest, rel=0.1)
+    assert verify(folder).largest_difference == pytest.approx(5e-5 * largest, rel=0.01)
     rows[-1]["after"][0] += 1e-4 * largest
     write_predictions(folder, rows)
     with pytest.raises(InputError, match="differs by"):
