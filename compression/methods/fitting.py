@@ -8,6 +8,7 @@ are the maps themselves, which see what was attended to, and the neurons.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -154,9 +155,8 @@ def _look(model: PreTrainedModel, anatomy: Anatomy, batch: Batch) -> Seen:
 
     handles = [layer.register_forward_pre_hook(at_layer, with_kwargs=True) for layer in layers]
     try:
-        model.base_model(**batch.inputs)
-    except _SeenAll:
-        pass
+        with suppress(_SeenAll):
+            model.base_model(**batch.inputs)
     finally:
         for handle in handles:
             handle.remove()

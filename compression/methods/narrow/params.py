@@ -33,8 +33,8 @@ class NarrowParams(Recovered):
     rows: Annotated[int, Field(ge=1, le=100_000)] = 512
     """Training rows that they are scored on in each round."""
     fitted: bool = True
-    """Whether the two maps of each layer that add to the states are fitted by least squares, before any training, to
-    what the layer put out when it had all its neurons and heads. Takes seconds. Zeros of a pruned model stay, and the
+    """Whether the two maps that add to the states are fitted by least squares, before any training, in each layer that
+    lost neurons or heads, to what it put out when it had them. Takes seconds. Zeros of a pruned model stay, and the
     layers of an ALBERT, which stand in several places, are not fitted."""
 
     def kept(self, intermediate_size: int) -> int:
