@@ -249,6 +249,12 @@ def stop_after(checks: int) -> Callable[[], bool]:
     return lambda: next(sequence)
 
 
+def resumed(spec: RunSpec, stopped: Path) -> RunSpec:
+    """The spec of the attempt that goes on from the newest checkpoint of another."""
+    newest = max((stopped / "checkpoints").glob("*.safetensors"))
+    return spec.model_copy(update={"runtime": spec.runtime.model_copy(update={"resume_from": newest})})
+
+
 def predictions_of(out: Path) -> list[dict[str, Any]]:
     with (out / "artifacts" / "predictions.jsonl").open(encoding="utf-8") as file:
         return [json.loads(line) for line in file]

@@ -31,7 +31,7 @@ from compression.spec import RunSpec
 from compression.tasks.behaviour import behaviour_of
 from compression.tasks.encoding import encode_split
 from tests.checkpoints import MAX_LENGTH
-from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
+from tests.compression.jobs import TRAINING, make_spec, resumed, run_to_end, stop_after, weights_of
 
 OTHERS = [name for name in get_args(Architecture) if name not in ("bert", "roberta", "distilbert")]
 BRIEF = TRAINING | {"epochs": 1}
@@ -139,9 +139,7 @@ def test_depth_goes_the_whole_way_and_an_interruption_changes_nothing(
     check_delivered(spec, tmp_path / "whole")
     with pytest.raises(Stopped):
         run(spec, tmp_path / "stopped", EventWriter(io.StringIO()), stop_after(40))
-    newest = max((tmp_path / "stopped" / "checkpoints").glob("*.safetensors"))
-    resumed = spec.runtime.model_copy(update={"resume_from": newest})
-    run_to_end(spec.model_copy(update={"runtime": resumed}), tmp_path / "resumed")
+    run_to_end(resumed(spec, tmp_path / "stopped"), tmp_path / "resumed")
     assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "whole")
 
 

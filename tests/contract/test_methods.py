@@ -20,7 +20,15 @@ from compression.methods.shape import ModelShape
 from compression.registry import METHODS
 from compression.run import run
 from compression.training.checkpoint import read_checkpoint
-from tests.compression.jobs import METHOD_SETTINGS, TRAINING, make_spec, run_to_end, stop_after, weights_of
+from tests.compression.jobs import (
+    METHOD_SETTINGS,
+    TRAINING,
+    make_spec,
+    resumed,
+    run_to_end,
+    stop_after,
+    weights_of,
+)
 
 ARCHITECTURES: tuple[Architecture, ...] = ("bert", "roberta", "distilbert")
 """The others: tests/compression/test_architectures.py."""
@@ -42,12 +50,6 @@ def step(method: str) -> dict[str, Any]:
 def learning(method: str) -> dict[str, Any]:
     """As `step`, without the file of 8 bits: it takes seconds to be written, and what is learnt is not in it."""
     return step(method) | ({"scheme": "group-wise"} if method == "quantize" else {})
-
-
-def resume(spec: Any, out: Path) -> Any:
-    """The spec of the attempt that goes on from the newest checkpoint of another."""
-    newest = max((out / "checkpoints").glob("*.safetensors"))
-    return spec.model_copy(update={"runtime": spec.runtime.model_copy(update={"resume_from": newest})})
 
 
 def load_as_a_user(folder: Path, *, plain: bool) -> Any:
@@ -148,7 +150,7 @@ def test_interrupted_anywhere_equals_uninterrupted(tmp_path: Path, method: str) 
             except Stopped:
                 interruptions += 1
             if list((out / str(number) / "checkpoints").glob("*.safetensors")):
-                attempt = resume(spec, out / str(number))
+                attempt = resumed(spec, out / str(number))
         assert weights_of(out / str(number)) == weights_of(tmp_path / "whole"), (
             f"stopped every {checks} checks"
         )
@@ -161,6 +163,6 @@ def test_an_interruption_changes_nothing_in_the_8_bit_file(tmp_path: Path) -> No
     events = io.StringIO()
     with pytest.raises(Stopped):
         run(spec, tmp_path / "first", EventWriter(events), lambda: '"loss"' in events.getvalue())
-    run_to_end(resume(spec, tmp_path / "first"), tmp_path / "second")
+    run_to_end(resumed(spec, tmp_path / "first"), tmp_path / "second")
     whole, second = (tmp_path / name / "artifacts" / "model.int8.onnx" for name in ("whole", "second"))
     assert whole.read_bytes() == second.read_bytes()

@@ -15,8 +15,8 @@ from compression.events import EventWriter
 from compression.export.verify import verify
 from compression.registry import METHODS
 from compression.run import run
-from tests.compression.jobs import METHOD_SETTINGS, make_spec, run_to_end, stop_after, weights_of
-from tests.contract.test_methods import ARCHITECTURES, resume
+from tests.compression.jobs import METHOD_SETTINGS, make_spec, resumed, run_to_end, stop_after, weights_of
+from tests.contract.test_methods import ARCHITECTURES
 
 STEP: dict[str, Any] = {"method": "theseus", **METHOD_SETTINGS["theseus"], "distillation": {"weight": 0.3}}
 TASKS = [task for task in get_args(TaskType) if task != "text-generation"]
@@ -139,5 +139,5 @@ def test_interrupted_equals_uninterrupted_for_every_task(tmp_path: Path, task: T
     run_to_end(spec, tmp_path / "whole")
     with pytest.raises(Stopped):
         run(spec, tmp_path / "first", EventWriter(io.StringIO()), stop_after(12))
-    run_to_end(resume(spec, tmp_path / "first"), tmp_path / "second")
+    run_to_end(resumed(spec, tmp_path / "first"), tmp_path / "second")
     assert weights_of(tmp_path / "second") == weights_of(tmp_path / "whole")

@@ -17,7 +17,7 @@ from compression.methods.distill.objective import compared_layers
 from compression.methods.distill.params import DistillParams, GivenStudent
 from compression.run import run
 from tests.checkpoints import make_tiny_checkpoint
-from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
+from tests.compression.jobs import TRAINING, make_spec, resumed, run_to_end, stop_after, weights_of
 
 
 @pytest.mark.parametrize(
@@ -114,9 +114,7 @@ def test_a_student_may_be_a_model_of_its_own(tmp_path: Path) -> None:
 
     with pytest.raises(Stopped):
         run(spec, tmp_path / "stopped", EventWriter(io.StringIO()), stop_after(12))
-    newest = max((tmp_path / "stopped" / "checkpoints").iterdir())
-    resumed = spec.model_copy(update={"runtime": spec.runtime.model_copy(update={"resume_from": newest})})
-    run_to_end(resumed, tmp_path / "resumed")
+    run_to_end(resumed(spec, tmp_path / "stopped"), tmp_path / "resumed")
     assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "out")
 
 

@@ -23,7 +23,7 @@ from compression.methods.distill.bilstm import reduced
 from compression.methods.distill.params import DistillParams
 from compression.methods.shape import ModelShape
 from compression.run import run
-from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
+from tests.compression.jobs import TRAINING, make_spec, resumed, run_to_end, stop_after, weights_of
 
 STUDENT = {"type": "bilstm", "hidden_size": 6, "layers": 2, "embedding_size": 8}
 STEP: dict[str, Any] = {"method": "distill", "student": STUDENT, "training": TRAINING}
@@ -81,9 +81,7 @@ def test_an_interruption_changes_nothing(tmp_path: Path) -> None:
         out = tmp_path / str(checks)
         with pytest.raises(Stopped):
             run(spec, out, EventWriter(io.StringIO()), stop_after(checks))
-        newest = max((out / "checkpoints").glob("*.safetensors"))
-        again = spec.runtime.model_copy(update={"resume_from": newest})
-        run_to_end(spec.model_copy(update={"runtime": again}), out / "again")
+        run_to_end(resumed(spec, out), out / "again")
         assert weights_of(out / "again") == weights_of(tmp_path / "whole")
 
     barely = STEP | {"training": TRAINING | {"learning_rate": 1e-12}}

@@ -22,7 +22,7 @@ from compression.run import run
 from compression.tasks.text_classification.behaviour import TextClassification
 from tests.checkpoints import make_tiny_checkpoint
 from tests.compression.encoded import classification
-from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
+from tests.compression.jobs import TRAINING, make_spec, resumed, run_to_end, stop_after, weights_of
 
 CPU = torch.device("cpu")
 SIMILARITIES = [0.5, 0.97, 0.8, 0.99, 0.92, 0.6]
@@ -113,10 +113,8 @@ def test_best_tells_what_each_strategy_keeps_and_takes_the_best_after_an_interru
     events = io.StringIO()
     with pytest.raises(Stopped):
         run(spec, tmp_path / "stopped", EventWriter(events), stop_after(40 if fitted else 12))
-    newest = max((tmp_path / "stopped" / "checkpoints").glob("*.safetensors"))
     assert any(parse_event(line).type == "metric" for line in events.getvalue().splitlines())
-    runtime = spec.runtime.model_copy(update={"resume_from": newest})
-    again = run_to_end(spec.model_copy(update={"runtime": runtime}), tmp_path / "again")
+    again = run_to_end(resumed(spec, tmp_path / "stopped"), tmp_path / "again")
     assert weights_of(tmp_path / "again") == weights_of(tmp_path / "whole")
     assert again.notes == report.notes
 

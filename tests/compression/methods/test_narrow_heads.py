@@ -29,6 +29,7 @@ from tests.compression.jobs import (
     TRAINING,
     make_spec,
     predictions_of,
+    resumed,
     run_to_end,
     stop_after,
     weights_of,
@@ -152,9 +153,7 @@ def test_an_interruption_between_rounds_changes_nothing(tmp_path: Path) -> None:
         out = tmp_path / f"stopped-{checks}"
         with pytest.raises(Stopped):
             run(spec, out, EventWriter(io.StringIO()), stop_after(checks))
-        newest = max((out / "checkpoints").iterdir())
-        resumed = spec.model_copy(update={"runtime": spec.runtime.model_copy(update={"resume_from": newest})})
-        run_to_end(resumed, out / "again")
+        run_to_end(resumed(spec, out), out / "again")
         assert weights_of(out / "again") == weights_of(tmp_path / "whole")
 
 

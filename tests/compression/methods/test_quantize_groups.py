@@ -30,7 +30,7 @@ from compression.methods.quantize.rounded import learn_in_groups
 from compression.run import run
 from compression.spec import RunSpec
 from tests.checkpoints import make_tiny_checkpoint
-from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
+from tests.compression.jobs import TRAINING, make_spec, resumed, run_to_end, stop_after, weights_of
 
 CPU = torch.device("cpu")
 STEP = {
@@ -200,9 +200,8 @@ def test_interrupted_anywhere_equals_uninterrupted(delivered: Delivered, tmp_pat
             break
         except Stopped:
             interruptions += 1
-        if files := list((tmp_path / str(number) / "checkpoints").glob("*.safetensors")):
-            runtime = spec.runtime.model_copy(update={"resume_from": max(files)})
-            attempt = spec.model_copy(update={"runtime": runtime})
+        if any((tmp_path / str(number) / "checkpoints").glob("*.safetensors")):
+            attempt = resumed(spec, tmp_path / str(number))
     assert interruptions > 3
     assert weights_of(tmp_path / str(number)) == weights_of(whole)
     report = json.loads((tmp_path / str(number) / "artifacts" / "report.json").read_text())

@@ -24,7 +24,7 @@ from compression.methods.theseus.schedules import LinearSchedule
 from compression.run import run
 from tests.checkpoints import make_tiny_checkpoint
 from tests.compression.encoded import classification, of_rows
-from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
+from tests.compression.jobs import TRAINING, make_spec, resumed, run_to_end, stop_after, weights_of
 
 IDS = torch.randint(5, 60, (3, 12), generator=torch.Generator().manual_seed(0))
 
@@ -114,9 +114,7 @@ def test_layers_are_replaced_by_those_they_share_and_an_interruption_changes_not
     assert [name for name in model if model[name].equal(untrained[name])] == []
     with pytest.raises(Stopped):
         run(spec, tmp_path / "stopped", EventWriter(io.StringIO()), stop_after(10))
-    newest = max((tmp_path / "stopped" / "checkpoints").iterdir())
-    resumed = spec.model_copy(update={"runtime": spec.runtime.model_copy(update={"resume_from": newest})})
-    run_to_end(resumed, tmp_path / "resumed")
+    run_to_end(resumed(spec, tmp_path / "stopped"), tmp_path / "resumed")
     assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "whole")
 
 

@@ -17,7 +17,7 @@ from compression.errors import Stopped
 from compression.evaluation.predict import predict
 from compression.events import EventWriter, parse_event
 from compression.run import run
-from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
+from tests.compression.jobs import TRAINING, make_spec, resumed, run_to_end, stop_after, weights_of
 
 
 @pytest.mark.parametrize(
@@ -133,10 +133,8 @@ def test_a_probe_is_not_repeated_after_an_interruption_and_changes_nothing(tmp_p
         out = tmp_path / f"stopped-{checks}"
         with pytest.raises(Stopped):
             run(spec, out, EventWriter(io.StringIO()), stop_after(checks))
-        files = sorted((out / "checkpoints").glob("*.safetensors"))
-        resume_from = files[-1] if files else None
-        runtime = spec.runtime.model_copy(update={"resume_from": resume_from})
-        report = run_to_end(spec.model_copy(update={"runtime": runtime}), out / "again")
+        again = resumed(spec, out) if any((out / "checkpoints").glob("*.safetensors")) else spec
+        report = run_to_end(again, out / "again")
         assert weights_of(out / "again") == weights_of(tmp_path / "whole")
         assert report.notes == whole.notes
 
@@ -162,10 +160,10 @@ def test_training_stops_when_patience_is_spent_once_the_successor_is_whole(
     monkeypatch.setattr("compression.training.loop.predict", counted)
     with pytest.raises(Stopped):  # in the middle of the validation after step 66
         run(spec, tmp_path / "stopped", EventWriter(io.StringIO()), lambda: validations == 11)
-    newest = max((tmp_path / "stopped" / "checkpoints").glob("*.safetensors"))
-    assert newest.stem.endswith("66")
-    runtime = spec.runtime.model_copy(update={"resume_from": newest})
-    report = run_to_end(spec.model_copy(update={"runtime": runtime}), tmp_path / "again")
+    again = resumed(spec, tmp_path / "stopped")
+    assert again.runtime.resume_from is not None
+    assert again.runtime.resume_from.stem.endswith("66")
+    report = run_to_end(again, tmp_path / "again")
     assert [point.step for point in report.curves["eval.accuracy"]][-2:] == [66, 72]
     assert weights_of(tmp_path / "again") == weights_of(tmp_path / "out")
 
@@ -207,7 +205,5 @@ def test_options_survive_an_interruption(tmp_path: Path) -> None:
         out = tmp_path / f"stopped-{checks}"
         with pytest.raises(Stopped):
             run(spec, out, EventWriter(io.StringIO()), stop_after(checks))
-        newest = max((out / "checkpoints").glob("*.safetensors"))
-        runtime = spec.runtime.model_copy(update={"resume_from": newest})
-        run_to_end(spec.model_copy(update={"runtime": runtime}), out / "again")
+        run_to_end(resumed(spec, out), out / "again")
         assert weights_of(out / "again") == weights_of(tmp_path / "whole")

@@ -16,7 +16,7 @@ from compression.events import EventWriter
 from compression.methods.shape import ModelShape
 from compression.methods.theseus.params import TheseusParams
 from compression.run import run
-from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
+from tests.compression.jobs import TRAINING, make_spec, resumed, run_to_end, stop_after, weights_of
 
 WHOLE = 2 * (4 * 16 * 16 + 2 * 16 * 32)
 """Weights of two layers."""
@@ -43,9 +43,7 @@ def test_successors_are_smaller_as_declared_and_survive_an_interruption(
 
     with pytest.raises(Stopped):
         run(spec, tmp_path / "stopped", EventWriter(io.StringIO()), stop_after(24))
-    newest = max((tmp_path / "stopped" / "checkpoints").glob("*.safetensors"))
-    resumed = spec.runtime.model_copy(update={"resume_from": newest})
-    run_to_end(spec.model_copy(update={"runtime": resumed}), tmp_path / "resumed")
+    run_to_end(resumed(spec, tmp_path / "stopped"), tmp_path / "resumed")
     assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "whole")
 
 

@@ -22,7 +22,7 @@ from compression.methods.tinybert.params import Augmentation
 from compression.run import run
 from tests.checkpoints import make_tiny_checkpoint
 from tests.compression.encoded import classification, of_rows
-from tests.compression.jobs import TRAINING, make_spec, run_to_end, stop_after, weights_of
+from tests.compression.jobs import TRAINING, make_spec, resumed, run_to_end, stop_after, weights_of
 
 CPU = torch.device("cpu")
 ROWS = [["[CLS]", "good", "bad", "x", "##y", "[SEP]"], ["[CLS]", "great", "good", "x", "##y", "[SEP]"]]
@@ -117,9 +117,7 @@ def test_an_interruption_changes_nothing_of_what_a_language_model_says(tmp_path:
     run_to_end(spec, tmp_path / "out")
     with pytest.raises(Stopped):
         run(spec, tmp_path / "stopped", EventWriter(io.StringIO()), stop_after(7))
-    newest = max((tmp_path / "stopped" / "checkpoints").iterdir())
-    resumed = spec.model_copy(update={"runtime": spec.runtime.model_copy(update={"resume_from": newest})})
-    run_to_end(resumed, tmp_path / "resumed")
+    run_to_end(resumed(spec, tmp_path / "stopped"), tmp_path / "resumed")
     assert weights_of(tmp_path / "resumed") == weights_of(tmp_path / "out")
 
 

@@ -23,8 +23,7 @@ from compression.tasks.behaviour import behaviour_of
 from compression.tasks.encoding import encode_split
 from compression.tasks.text_generation.behaviour import blocks_of
 from tests.checkpoints import make_tiny_checkpoint
-from tests.compression.jobs import METHOD_SETTINGS, make_spec, run_to_end, stop_after, weights_of
-from tests.contract.test_methods import resume
+from tests.compression.jobs import METHOD_SETTINGS, make_spec, resumed, run_to_end, stop_after, weights_of
 
 THESEUS: dict[str, Any] = {"method": "theseus", **METHOD_SETTINGS["theseus"], "distillation": {"weight": 0.3}}
 BRIEFLY = {"epochs": 1, "batch_size": 8, "learning_rate": 1e-3}
@@ -90,7 +89,7 @@ def test_theseus_goes_the_whole_way_and_an_interruption_changes_nothing(tmp_path
     assert model.generate(**begun, max_new_tokens=3, do_sample=False).shape[1] > begun["input_ids"].shape[1]
     with pytest.raises(Stopped):
         run(spec, tmp_path / "first", EventWriter(io.StringIO()), stop_after(12))
-    run_to_end(resume(spec, tmp_path / "first"), tmp_path / "second")
+    run_to_end(resumed(spec, tmp_path / "first"), tmp_path / "second")
     assert weights_of(tmp_path / "second") == weights_of(tmp_path / "whole")
 
 
