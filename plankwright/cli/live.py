@@ -54,7 +54,7 @@ class JobView:
         if eta_seconds:
             now += f", {eta_seconds:.0f} s left"
         self._bars.update(self._task, completed=step, total=total, now=now)
-        if self._shown and not self._live:
+        if self._shown and not self._live and total:  # some jobs train nothing
             note(f"step {step} of {total}: {now}")
 
     def _interesting(self) -> list[tuple[str, float]]:

@@ -80,6 +80,13 @@ def test_with_json_nothing_is_shown(screen: io.StringIO) -> None:
     assert screen.getvalue() == ""
 
 
+def test_a_job_without_training_has_no_steps_to_tell_of(screen: io.StringIO) -> None:
+    with JobView(shown=True) as view:
+        view.handle("progress", "", {"step": 0, "total": 0, "eta_seconds": None})
+        view.handle("phase", "", {"phase": "export"})
+    assert screen.getvalue() == "phase\n"
+
+
 def test_on_a_terminal_an_upload_has_a_bar_for_all_that_is_sent(
     terminal: io.StringIO, service: Plankwright, tmp_path: Path
 ) -> None:
